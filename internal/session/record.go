@@ -1,0 +1,90 @@
+package session
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"genkan/internal/keys"
+	"genkan/internal/rp"
+)
+
+// Record is what one signed-in browser is known by. It is sealed before a store
+// sees it.
+type Record struct {
+	ID       string // public handle: in /bff/session, logout URLs and logs; no credential
+	Provider string // rp.Config.ID, so that a refresh goes to where the tokens came from
+	Grant    rp.Grant
+	Created  time.Time
+	Expires  time.Time // absolute limit, never extended
+	Renewed  time.Time // when Grant.Tokens were issued
+	// Trips are the times of sign-ins that followed each other within a minute,
+	// this one last; the sign-in handler stops loops by them.
+	Trips []time.Time
+}
+
+// Session is a live session as one request sees it. It belongs to that request.
+type Session struct {
+	Record
+	Idle time.Time // ends here without further activity
+	row  Row
+}
+
+// Key names the session's row.
+func (s *Session) Key() Key { return s.row.Key }
+
+// wire is Record as it is sealed. Secrets are plain strings here, since
+// keys.Secret refuses to marshal itself.
+type wire struct {
+	ID       string      `json:"id"`
+	Provider string      `json:"p"`
+	Created  time.Time   `json:"c"`
+	Expires  time.Time   `json:"e"`
+	Renewed  time.Time   `json:"n"`
+	Trips    []time.Time `json:"t,omitempty"`
+
+	Access   string      `json:"at"`
+	Refresh  string      `json:"rt,omitempty"`
+	IDToken  string      `json:"it,omitempty"`
+	Scope    []string    `json:"s,omitempty"`
+	Expiry   time.Time   `json:"x"`
+	Identity rp.Identity `json:"u"`
+}
+
+func (r *Record) marshal() ([]byte, error) {
+	t := r.Grant.Tokens
+	return json.Marshal(wire{
+		ID: r.ID, Provider: r.Provider, Created: r.Created, Expires: r.Expires, Renewed: r.Renewed, Trips: r.Trips,
+		Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), IDToken: t.ID.Reveal(), Scope: t.Scope, Expiry: t.Expiry,
+		Identity: r.Grant.Identity,
+	})
+}
+
+func unmarshal(plain []byte) (Record, error) {
+	var w wire
+	if err := json.Unmarshal(plain, &w); err != nil {
+		return Record{}, fmt.Errorf("session: record: %w", err)
+	}
+	return Record{
+		ID: w.ID, Provider: w.Provider, Created: w.Created, Expires: w.Expires, Renewed: w.Renewed, Trips: w.Trips,
+		Grant: rp.Grant{
+			Tokens: rp.Tokens{
+				Access: keys.NewSecret(w.Access), Refresh: keys.NewSecret(w.Refresh), ID: keys.NewSecret(w.IDToken),
+				Scope: w.Scope, Expiry: w.Expiry,
+			},
+			Identity: w.Identity,
+		},
+	}, nil
+}
+
+// id is the credential in the cookie: 256 random bits (ASVS 7.2.3 asks for 128).
+type id [32]byte
+
+func newID() (fresh id) {
+	_, _ = rand.Read(fresh[:]) // never fails, crypto/rand since Go 1.24
+	return fresh
+}
+
+func (i id) key() Key { return sha256.Sum256(i[:]) }

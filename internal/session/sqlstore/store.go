@@ -1,0 +1,205 @@
+// Package sqlstore keeps sessions in a SQL database: SQLite in one file, which
+// several processes of one machine may share.
+//
+// It owns the file, its permissions, its schema and its locks; what is inside a
+// row it does not know. The file must be on a local disk of Linux or macOS, since
+// SQLite's write-ahead log needs shared memory and honest locks.
+//
+// Every commit is flushed to the disk (synchronous=FULL). The process could be
+// killed without that, but a loss of power could then bring back a session that
+// had signed out, or a refresh token that the provider has already rotated.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"genkan/internal/session"
+)
+
+// Does not compile with a SQLite before 3.51.3, whose write-ahead log can corrupt
+// the file when two connections reset it at once.
+const _ = uint(sqlite3.SQLITE_VERSION_NUMBER - 3051003)
+
+const (
+	// wait bounds every operation, also one whose context has no deadline.
+	wait = 5 * time.Second
+	// pause is between two tries when another process holds the lock.
+	pause = 10 * time.Millisecond
+	// readers is how many connections serve Load.
+	readers = 4
+)
+
+// Store is a session.Store in one SQLite file.
+type Store struct {
+	now   func() time.Time
+	write *sql.DB // one connection: writers queue here, not in SQLite's busy loop
+	read  *sql.DB
+	load  *sql.Stmt // runs once per request, and preparing it takes as long as running it
+}
+
+var _ session.Store = (*Store)(nil)
+
+// Load implements session.Store.
+func (s *Store) Load(ctx context.Context, key session.Key) (session.Row, error) {
+	row := session.Row{Key: key}
+	err := s.do(ctx, "load", func(ctx context.Context) error {
+		var version, seen, idle, expires int64
+		err := s.load.QueryRowContext(ctx, key[:], s.now().UnixMilli()).
+			Scan(&version, &seen, &idle, &expires, &row.Data)
+		if errors.Is(err, sql.ErrNoRows) {
+			return session.ErrNone
+		}
+		row.Version = uint64(version)
+		row.Seen, row.Idle, row.Expires = timeOf(seen), timeOf(idle), timeOf(expires)
+		return err
+	})
+	if err != nil {
+		return session.Row{}, err
+	}
+	return row, nil
+}
+
+// Save implements session.Store.
+func (s *Store) Save(ctx context.Context, row session.Row) (uint64, error) {
+	if len(row.Data) > session.MaxData {
+		return 0, session.ErrTooLarge
+	}
+	data := row.Data
+	if data == nil {
+		data = []byte{} // nil would be NULL
+	}
+	err := s.do(ctx, "save", func(ctx context.Context) error {
+		now := s.now().UnixMilli()
+		args := []any{row.Key[:], int64(row.Version), row.Seen.UnixMilli(), row.Idle.UnixMilli(), row.Expires.UnixMilli(), data, now}
+		query := replaceRow
+		if row.Version == 0 {
+			query = insertRow
+		}
+		switch changed, err := s.exec(ctx, query, args...); {
+		case err != nil || changed > 0:
+			return err
+		case row.Version == 0:
+			return session.ErrConflict
+		}
+		var version int64
+		switch err := s.write.QueryRowContext(ctx, versionOfRow, row.Key[:], now).Scan(&version); {
+		case errors.Is(err, sql.ErrNoRows):
+			return session.ErrNone
+		case err != nil:
+			return err
+		}
+		return session.ErrConflict
+	})
+	if err != nil {
+		return 0, err
+	}
+	return row.Version + 1, nil
+}
+
+// Touch implements session.Store.
+func (s *Store) Touch(ctx context.Context, key session.Key, seen, idle time.Time) error {
+	return s.do(ctx, "touch", func(ctx context.Context) error {
+		changed, err := s.exec(ctx, touchRow, key[:], seen.UnixMilli(), idle.UnixMilli(), s.now().UnixMilli())
+		if err == nil && changed == 0 {
+			return session.ErrNone
+		}
+		return err
+	})
+}
+
+// Delete implements session.Store.
+func (s *Store) Delete(ctx context.Context, key session.Key) error {
+	return s.do(ctx, "delete", func(ctx context.Context) error {
+		_, err := s.exec(ctx, deleteRow, key[:])
+		return err
+	})
+}
+
+// Sweep implements session.Store.
+func (s *Store) Sweep(ctx context.Context, limit int) (swept int, err error) {
+	err = s.do(ctx, "sweep", func(ctx context.Context) error {
+		changed, err := s.exec(ctx, sweepRows, s.now().UnixMilli(), max(limit, 0))
+		swept = int(changed)
+		return err
+	})
+	return swept, err
+}
+
+// Ping implements session.Store with a write that changes nothing and a read.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.do(ctx, "ping", func(ctx context.Context) error {
+		if _, err := s.exec(ctx, writeNothing); err != nil {
+			return err
+		}
+		var any bool
+		return s.read.QueryRowContext(ctx, readNothing).Scan(&any)
+	})
+}
+
+// Close implements session.Store. The last process to close the file also folds
+// the write-ahead log into it.
+func (s *Store) Close() error {
+	if err := errors.Join(s.read.Close(), s.write.Close()); err != nil {
+		return fmt.Errorf("sqlstore: close: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {
+	result, err := s.write.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// do runs one operation and says which it was when the store is at fault.
+func (s *Store) do(ctx context.Context, name string, operation func(context.Context) error) error {
+	err := retry(ctx, operation)
+	if err == nil || errors.Is(err, session.ErrNone) || errors.Is(err, session.ErrConflict) {
+		return err
+	}
+	return fmt.Errorf("sqlstore: %s: %w", name, err)
+}
+
+// retry repeats operation for as long as another process holds the lock. That wait
+// is here and not in SQLite (busy_timeout), which cannot be woken from it by the
+// end of the context.
+func retry(ctx context.Context, operation func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		err := operation(ctx)
+		if !isCode(err, sqlite3.SQLITE_BUSY) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// isCode compares primary result codes, the low byte of SQLite's extended ones.
+func isCode(err error, codes ...int) bool {
+	var fault *sqlite.Error
+	if !errors.As(err, &fault) {
+		return false
+	}
+	for _, code := range codes {
+		if fault.Code()&0xff == code {
+			return true
+		}
+	}
+	return false
+}
+
+func timeOf(milli int64) time.Time { return time.UnixMilli(milli).UTC() }

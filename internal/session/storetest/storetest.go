@@ -1,0 +1,162 @@
+// Package storetest is the contract of session.Store as a test suite: one subtest
+// per sentence, races included. A new store is done when Run passes.
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"genkan/internal/session"
+)
+
+// Run checks the stores that open makes. Each call of open gives an empty store
+// that ends its rows by now; Run closes it. The clock starts at the present, so
+// that a server with a clock of its own removes nothing early.
+func Run(t *testing.T, open func(t *testing.T, now func() time.Time) session.Store) {
+	for _, group := range [][]rule{
+		basics(), keys(), deletes(), saves(), touches(), lifetimes(), sweeps(), faults(), races(), touchRaces(), sweepRaces(),
+	} {
+		for _, rule := range group {
+			t.Run(rule.name, func(t *testing.T) {
+				t.Parallel()
+				clock := &clock{now: time.Now().Truncate(time.Millisecond)}
+				store := open(t, clock.Now)
+				t.Cleanup(func() { _ = store.Close() })
+				rule.check(&tester{T: t, store: store, clock: clock})
+			})
+		}
+	}
+}
+
+type rule struct {
+	name  string
+	check func(*tester)
+}
+
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Set(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
+}
+
+// tester is a subtest with its store and clock.
+type tester struct {
+	*testing.T
+	store session.Store
+	clock *clock
+}
+
+// row makes an unsaved row of a key that starts with the given byte: idle limit in
+// one hour, absolute limit in twelve.
+func (t *tester) row(key byte, data string) session.Row {
+	now := t.clock.Now()
+	return session.Row{
+		Key: session.Key{key, 31: 0xee}, Data: []byte(data),
+		Seen: now, Idle: now.Add(time.Hour), Expires: now.Add(12 * time.Hour),
+	}
+}
+
+func (t *tester) save(row session.Row) uint64 {
+	t.Helper()
+	version, err := t.store.Save(t.Context(), row)
+	if err != nil {
+		t.Fatalf("Save: %v", err)
+	}
+	return version
+}
+
+// inserted saves a new row and returns it with its version.
+func (t *tester) inserted(key byte, data string) session.Row {
+	t.Helper()
+	row := t.row(key, data)
+	row.Version = t.save(row)
+	return row
+}
+
+func (t *tester) wantSaveError(row session.Row, want error) {
+	t.Helper()
+	if version, err := t.store.Save(t.Context(), row); !is(err, want) || version != 0 {
+		t.Errorf("Save: got %d, %v; want %v", version, err, want)
+	}
+}
+
+// wantRow asserts that the store holds exactly row, as seen through Load.
+func (t *tester) wantRow(want session.Row) {
+	t.Helper()
+	got, err := t.store.Load(t.Context(), want.Key)
+	if err != nil {
+		t.Errorf("Load: %v", err)
+		return
+	}
+	if got.Key != want.Key || got.Version != want.Version || !bytes.Equal(got.Data, want.Data) {
+		t.Errorf("Load: key %x, version %d, %d bytes of data; want %x, %d, %d", got.Key, got.Version, len(got.Data), want.Key, want.Version, len(want.Data))
+	}
+	for _, moment := range []struct {
+		name      string
+		got, want time.Time
+	}{{"Seen", got.Seen, want.Seen}, {"Idle", got.Idle, want.Idle}, {"Expires", got.Expires, want.Expires}} {
+		if cut := moment.want.UTC().Truncate(time.Millisecond); !moment.got.Equal(cut) || moment.got.Location() != time.UTC {
+			t.Errorf("Load: %s %v, want %v", moment.name, moment.got, cut)
+		}
+	}
+}
+
+func (t *tester) wantNone(key session.Key) {
+	t.Helper()
+	if row, err := t.store.Load(t.Context(), key); !is(err, session.ErrNone) || row.Data != nil {
+		t.Errorf("Load: got version %d, %v; want ErrNone", row.Version, err)
+	}
+}
+
+func (t *tester) touch(row session.Row, seen, idle time.Time) {
+	t.Helper()
+	if err := t.store.Touch(t.Context(), row.Key, seen, idle); err != nil {
+		t.Errorf("Touch: %v", err)
+	}
+}
+
+func (t *tester) remove(key session.Key) {
+	t.Helper()
+	if err := t.store.Delete(t.Context(), key); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+}
+
+func (t *tester) wantSwept(limit, want int) {
+	t.Helper()
+	if swept, err := t.store.Sweep(t.Context(), limit); err != nil || swept != want {
+		t.Errorf("Sweep(%d): got %d, %v; want %d", limit, swept, err, want)
+	}
+}
+
+// operations are all calls of a Store that take a context, on one row.
+func operations(store session.Store, row session.Row) map[string]func(context.Context) error {
+	fresh := row
+	fresh.Key[0]++
+	fresh.Version = 0
+	return map[string]func(context.Context) error{
+		"Load":    func(ctx context.Context) error { _, err := store.Load(ctx, row.Key); return err },
+		"insert":  func(ctx context.Context) error { _, err := store.Save(ctx, fresh); return err },
+		"replace": func(ctx context.Context) error { _, err := store.Save(ctx, row); return err },
+		"Touch": func(ctx context.Context) error {
+			return store.Touch(ctx, row.Key, row.Seen.Add(time.Minute), row.Idle.Add(time.Minute))
+		},
+		"Delete": func(ctx context.Context) error { return store.Delete(ctx, row.Key) },
+		"Sweep":  func(ctx context.Context) error { _, err := store.Sweep(ctx, 100); return err },
+		"Ping":   store.Ping,
+	}
+}
