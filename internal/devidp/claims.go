@@ -1,0 +1,99 @@
+package devidp
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// userClaims is what the scopes give of u (OpenID Connect Core 5.4, and groups).
+func userClaims(u User, scopes []string) map[string]any {
+	claims := map[string]any{}
+	for _, scope := range scopes {
+		switch scope {
+		case "profile":
+			claims["name"], claims["preferred_username"] = u.Name, u.Username
+		case "email":
+			claims["email"], claims["email_verified"] = u.Email, u.EmailVerified
+		case "groups":
+			claims["groups"] = u.Groups
+		}
+	}
+	return claims
+}
+
+// issueTokens makes the token response (OpenID Connect Core 3.1.3.3 and 12.2).
+func (p *Provider) issueTokens(out issue) (map[string]any, error) {
+	g := out.grant
+	lifetime := p.accessLifetime(g)
+	access, err := p.accessToken(out, lifetime)
+	if err != nil {
+		return nil, err
+	}
+	body := map[string]any{
+		"access_token": access, "token_type": "Bearer", "expires_in": int(lifetime / time.Second),
+		"scope": strings.Join(out.scopes, " "),
+	}
+	if out.refresh != "" {
+		body["refresh_token"] = out.refresh
+	}
+	id := ""
+	if slices.Contains(out.scopes, "openid") {
+		if id, err = p.idToken(out, access); err != nil {
+			return nil, err
+		}
+		body["id_token"] = id
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.accesses.put(access, g, lifetime)
+	p.note(access, out.refresh, id)
+	return body, nil
+}
+
+func (p *Provider) accessLifetime(g *grant) time.Duration {
+	if g.access > 0 {
+		return g.access
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.access
+}
+
+// accessToken is a JWT by RFC 9068 2.
+func (p *Provider) accessToken(out issue, lifetime time.Duration) (string, error) {
+	now := p.cfg.Now()
+	token := p.newJWT("at+jwt", map[string]any{
+		"iss": p.Issuer(), "sub": out.grant.user.Subject, "aud": p.cfg.Audience, "client_id": out.grant.client,
+		"scope": strings.Join(out.scopes, " "), "jti": rand.Text(), "iat": now.Unix(), "exp": now.Add(lifetime).Unix(),
+	})
+	for _, f := range p.take(func(f *Fault) bool { return f.AccessToken != nil }) {
+		f.AccessToken(token)
+	}
+	return token.compact()
+}
+
+// idToken is OpenID Connect Core 2 and 3.1.3.6. A refresh gives no nonce (12.2).
+func (p *Provider) idToken(out issue, access string) (string, error) {
+	g, now := out.grant, p.cfg.Now()
+	sum := sha256.Sum256([]byte(access))
+	claims := map[string]any{
+		"iss": p.Issuer(), "sub": g.user.Subject, "aud": g.client, "sid": g.sid, "acr": g.acr, "amr": g.amr,
+		"iat": now.Unix(), "exp": now.Add(p.cfg.IDLifetime).Unix(), "auth_time": g.authTime.Unix(),
+		"at_hash": base64url(sum[:16]),
+	}
+	if out.nonce != "" {
+		claims["nonce"] = out.nonce
+	}
+	if !p.cfg.ThinIDToken {
+		maps.Copy(claims, userClaims(g.user, out.scopes))
+	}
+	token := p.newJWT("JWT", claims)
+	for _, f := range p.take(func(f *Fault) bool { return f.IDToken != nil }) {
+		f.IDToken(token)
+	}
+	return token.compact()
+}

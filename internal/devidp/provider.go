@@ -1,0 +1,326 @@
+// Package devidp is an OpenID provider for development and tests: code flow with PKCE,
+// rotating refresh tokens, UserInfo, revocation, RP-Initiated Logout, key roll, and
+// faults on demand.
+//
+// It knows nothing of Genkan, which reaches it by HTTP like any other provider, and
+// it is never linked into Genkan. It keeps everything in memory, publishes its users'
+// passwords on the sign-in page and records every token it issues: nothing here may
+// ever face a network. What it does keep to is the protocol, strictly, so that a
+// client's mistake shows here and not first at a real provider.
+package devidp
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// User is somebody who can sign in. The claims go out by scope: Name and Username with
+// profile, Email and EmailVerified with email, Groups with groups.
+type User struct {
+	Username, Password string
+	Subject            string
+	Name               string
+	Email              string
+	EmailVerified      bool
+	Groups             []string
+}
+
+// Client is a registered relying party.
+type Client struct {
+	ID     string
+	Secret string // empty: a public client
+	// RedirectURIs and PostLogoutURIs are compared byte for byte (RFC 9700 2.1).
+	RedirectURIs, PostLogoutURIs []string
+	// AuthMethods at the token endpoint; default client_secret_basic and
+	// client_secret_post, or none for a public client.
+	AuthMethods []string
+}
+
+// Config is a Provider's. The zero value of every field is its default.
+type Config struct {
+	// Issuer is where the provider is reached, a path included. Left empty, SetIssuer has
+	// to be called before the first request.
+	Issuer   string
+	Users    []User   // default alice and bob, password "password"
+	Clients  []Client // default DevClient
+	Scopes   []string // known beside openid, profile, email, groups and offline_access
+	Audience string   // of access tokens; default http://127.0.0.1:9100
+
+	AccessLifetime  time.Duration // default 5 minutes
+	IDLifetime      time.Duration // default 5 minutes
+	RefreshLifetime time.Duration // of each refresh token; default 24 hours
+
+	SkipConsent bool   // never ask for consent, except for prompt=consent
+	AutoSignIn  string // a username: signed in without a page, for tests without a browser
+	ThinIDToken bool   // the user's claims only in UserInfo
+
+	Now    func() time.Time
+	NewKey func() (*rsa.PrivateKey, error) // default a new RSA key of 2048 bits
+}
+
+const (
+	codeLifetime    = time.Minute
+	codeMemory      = time.Hour // how long a second use of a code is recognised as one
+	sessionLifetime = 12 * time.Hour
+	maxSessions     = 1000
+	maxGrants       = 10_000
+	maxBody         = 1 << 20
+)
+
+// Provider is the http.Handler. It is safe for concurrent use.
+type Provider struct {
+	cfg   Config
+	mux   *http.ServeMux
+	pages *template.Template
+
+	mu       sync.Mutex // guards everything below, and what the shelves hold
+	issuer   string
+	access   time.Duration
+	keys     []signingKey        // the newest first
+	sessions *shelf[*ssoSession] // by cookie value
+	codes    *shelf[*grant]
+	families *shelf[*grant] // of refresh tokens
+	accesses *shelf[*grant] // by access token
+	faults   []*Fault
+	stats    Stats
+	issued   []string
+}
+
+// New makes a Provider, which takes a moment for its key. The error names what is wrong
+// in c.
+func New(c Config) (*Provider, error) {
+	c.Audience = cmp.Or(c.Audience, "http://127.0.0.1:9100")
+	c.AccessLifetime = cmp.Or(c.AccessLifetime, 5*time.Minute)
+	c.IDLifetime = cmp.Or(c.IDLifetime, 5*time.Minute)
+	c.RefreshLifetime = cmp.Or(c.RefreshLifetime, 24*time.Hour)
+	c.Scopes = append([]string{"openid", "profile", "email", "groups", "offline_access"}, c.Scopes...)
+	if c.Users == nil {
+		c.Users = devUsers()
+	}
+	if c.Clients == nil {
+		c.Clients = []Client{DevClient()}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.NewKey == nil {
+		c.NewKey = func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) }
+	}
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("devidp: %w", err)
+	}
+	pages, err := template.ParseFS(assets, "assets/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("devidp: pages: %w", err)
+	}
+	p := &Provider{
+		cfg: c, pages: pages, issuer: c.Issuer, access: c.AccessLifetime,
+		sessions: newShelf[*ssoSession](c.Now, maxSessions), codes: newShelf[*grant](c.Now, maxGrants),
+		families: newShelf[*grant](c.Now, maxGrants), accesses: newShelf[*grant](c.Now, maxGrants),
+	}
+	p.mux = p.routes()
+	return p, p.RollKey()
+}
+
+func (c *Config) validate() error {
+	var errs []error
+	if c.Issuer != "" {
+		errs = append(errs, checkIssuer(c.Issuer))
+	}
+	for i, client := range c.Clients {
+		if client.ID == "" {
+			errs = append(errs, errors.New("a client has no id"))
+		}
+		if slices.ContainsFunc(c.Clients[:i], func(other Client) bool { return other.ID == client.ID }) {
+			errs = append(errs, fmt.Errorf("client %q stands in the list twice", client.ID))
+		}
+	}
+	for _, user := range c.Users {
+		if user.Username == "" || user.Subject == "" {
+			errs = append(errs, errors.New("a user has no name or no subject"))
+		}
+	}
+	if _, known := userNamed(c.Users, c.AutoSignIn); c.AutoSignIn != "" && !known {
+		errs = append(errs, fmt.Errorf("there is no user %q to sign in", c.AutoSignIn))
+	}
+	if min(c.AccessLifetime, c.IDLifetime, c.RefreshLifetime) < time.Second {
+		errs = append(errs, errors.New("a lifetime is below one second"))
+	}
+	return errors.Join(errs...)
+}
+
+func checkIssuer(issuer string) error {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.ContainsAny(issuer, "?#") {
+		return fmt.Errorf("issuer %q is not an http or https URL without query", issuer)
+	}
+	return nil
+}
+
+// DevClient is the client that Genkan uses in development: genkan-dev, with the secret
+// genkan-dev-secret, on ports 8000 (Genkan) and 5173 (the SPA's server).
+func DevClient() Client {
+	c := Client{ID: "genkan-dev", Secret: "genkan-dev-secret"}
+	for _, host := range []string{"localhost", "127.0.0.1", "[::1]"} {
+		for _, port := range []string{"8000", "5173"} {
+			base := "http://" + host + ":" + port + "/bff"
+			c.RedirectURIs = append(c.RedirectURIs, base+"/callback")
+			c.PostLogoutURIs = append(c.PostLogoutURIs, base+"/logout/callback")
+		}
+	}
+	return c
+}
+
+func devUsers() []User {
+	return []User{
+		{
+			Username: "alice", Password: "password", Subject: "dev-user-alice-7f3a", Name: "Alice Arai",
+			Email: "alice@example.com", EmailVerified: true, Groups: []string{"staff", "admins"},
+		},
+		{
+			Username: "bob", Password: "password", Subject: "dev-user-bob-19c4", Name: "Bob Baker",
+			Email: "bob@example.com", Groups: []string{"staff"},
+		},
+	}
+}
+
+func userNamed(users []User, name string) (User, bool) {
+	i := slices.IndexFunc(users, func(u User) bool { return u.Username == name })
+	if i < 0 {
+		return User{}, false
+	}
+	return users[i], true
+}
+
+func (p *Provider) client(id string) (Client, bool) {
+	i := slices.IndexFunc(p.cfg.Clients, func(c Client) bool { return c.ID == id })
+	if i < 0 {
+		return Client{}, false
+	}
+	return p.cfg.Clients[i], true
+}
+
+// Issuer is the provider's own name and address.
+func (p *Provider) Issuer() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.issuer
+}
+
+// SetIssuer is for tests, which learn the address only when their server listens.
+func (p *Provider) SetIssuer(issuer string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.issuer = issuer
+}
+
+// SetAccessLifetime changes how long access tokens issued from now on are good.
+func (p *Provider) SetAccessLifetime(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.access = d
+}
+
+// endpoint is the absolute URL of path.
+func (p *Provider) endpoint(path string) string {
+	return strings.TrimSuffix(p.Issuer(), "/") + path
+}
+
+func (p *Provider) routes() *http.ServeMux {
+	// A form of our own pages may be sent from our own pages only. Everything else is
+	// open to other sites by design.
+	own := http.NewCrossOriginProtection()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", p.home)
+	mux.HandleFunc("GET /assets/{name}", p.asset)
+	mux.HandleFunc("GET /.well-known/openid-configuration", p.discovery)
+	mux.HandleFunc("GET /jwks", p.jwks)
+	mux.HandleFunc("GET /authorize", p.authorize)
+	mux.HandleFunc("POST /authorize", p.authorizePost)
+	mux.Handle("POST /sign-in", own.Handler(http.HandlerFunc(p.signIn)))
+	mux.Handle("POST /consent", own.Handler(http.HandlerFunc(p.consent)))
+	mux.HandleFunc("POST /token", p.token)
+	mux.HandleFunc("GET /userinfo", p.userInfo)
+	mux.HandleFunc("POST /userinfo", p.userInfo)
+	mux.HandleFunc("POST /revoke", p.revoke)
+	mux.HandleFunc("GET /logout", p.logout)
+	mux.HandleFunc("POST /logout", p.logout)
+	mux.Handle("POST /logout/confirmed", own.Handler(http.HandlerFunc(p.logoutConfirmed)))
+	return mux
+}
+
+// ServeHTTP answers below the issuer's path.
+func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	issuer, err := url.Parse(p.Issuer())
+	if err != nil || issuer.Host == "" {
+		http.Error(w, "the provider's issuer is not set", http.StatusInternalServerError)
+		return
+	}
+	http.StripPrefix(strings.TrimSuffix(issuer.Path, "/"), http.HandlerFunc(p.serve)).ServeHTTP(w, r)
+}
+
+func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	// The whole form is read here also for faults that answer at once: a handler learns
+	// that its client hung up only when the body has been read.
+	if err := r.ParseForm(); err != nil {
+		http.Error(w, "the form cannot be read", http.StatusBadRequest)
+		return
+	}
+	p.record(r)
+	for _, f := range p.take(func(f *Fault) bool { return f.Answer != nil && f.At == r.URL.Path }) {
+		f.Answer(w, r)
+		return
+	}
+	p.mux.ServeHTTP(w, r)
+}
+
+// json sends body, changed by the faults of this endpoint.
+func (p *Provider) json(w http.ResponseWriter, r *http.Request, status int, body map[string]any) {
+	for _, f := range p.take(func(f *Fault) bool { return f.Body != nil && f.At == r.URL.Path }) {
+		f.Body(body)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if w.Header().Get("Cache-Control") == "" {
+		w.Header().Set("Cache-Control", "no-store") // RFC 6749 5.1
+	}
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func (p *Provider) discovery(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-cache")
+	p.json(w, r, http.StatusOK, map[string]any{
+		"issuer":                                         p.Issuer(),
+		"authorization_endpoint":                         p.endpoint("/authorize"),
+		"token_endpoint":                                 p.endpoint("/token"),
+		"userinfo_endpoint":                              p.endpoint("/userinfo"),
+		"jwks_uri":                                       p.endpoint("/jwks"),
+		"revocation_endpoint":                            p.endpoint("/revoke"),
+		"end_session_endpoint":                           p.endpoint("/logout"),
+		"scopes_supported":                               p.cfg.Scopes,
+		"response_types_supported":                       []string{"code"},
+		"response_modes_supported":                       []string{"query", "form_post"},
+		"grant_types_supported":                          []string{"authorization_code", "refresh_token"},
+		"subject_types_supported":                        []string{"public"},
+		"id_token_signing_alg_values_supported":          []string{"RS256"},
+		"token_endpoint_auth_methods_supported":          []string{authBasic, authPost, authNone},
+		"code_challenge_methods_supported":               []string{"S256"},
+		"prompt_values_supported":                        []string{"none", "login", "consent", "select_account"},
+		"acr_values_supported":                           []string{acrPassword, acrMulti},
+		"claims_supported":                               []string{"sub", "name", "preferred_username", "email", "email_verified", "groups", "auth_time", "acr", "amr", "sid"},
+		"authorization_response_iss_parameter_supported": true,  // RFC 9207 3
+		"request_uri_parameter_supported":                false, // true when left out (Discovery 3)
+	})
+}
