@@ -1,0 +1,163 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"genkan/internal/finding"
+	"genkan/internal/origin"
+	"genkan/internal/rp"
+	"genkan/internal/session"
+)
+
+// maxCallback bounds the body of a form_post, in bytes.
+const maxCallback = 64 << 10
+
+// callback receives the authorization response (OIDC Core 3.1.2.5-7). A response
+// counts only with the transaction cookie that its state began (RFC 6749 10.12),
+// and once. Everything else is a browser that lost its way and is helped on.
+func (s *Server) callback(c *gin.Context) {
+	c.Header("Referrer-Policy", "no-referrer") // the URL holds a code (RFC 9700 4.2.4)
+	if !pageLoad(c.Request) {
+		s.fail(c, finding.NotNavigation, "")
+		return
+	}
+	response, mode, ok := readResponse(c)
+	if !ok {
+		s.fail(c, finding.ResponseInvalid, "")
+		return
+	}
+	if resumed := response.Get("resume"); resumed != "" && mode == rp.ModeQuery {
+		s.lost(c, resumed, true)
+		return
+	}
+	state := response["state"]
+	if len(state) != 1 || state[0] == "" {
+		s.fail(c, finding.StateInvalid, "")
+		return
+	}
+	t, ok := s.takeTransaction(c.Request, state[0])
+	if !ok {
+		s.lost(c, state[0], false)
+		return
+	}
+	first, err := s.Sessions.Once(c.Request.Context(), state[0], transactionLife)
+	switch {
+	case err != nil:
+		s.failSession(c, err)
+	case !first:
+		s.lost(c, state[0], false)
+	default:
+		http.SetCookie(c.Writer, s.clearTransaction(c.Request, attempt(state[0])))
+		s.finish(c, t, response, mode)
+	}
+}
+
+// readResponse takes the parameters from where the response mode puts them, never
+// from both.
+func readResponse(c *gin.Context) (url.Values, rp.ResponseMode, bool) {
+	if c.Request.Method == http.MethodGet {
+		query, err := url.ParseQuery(c.Request.URL.RawQuery)
+		return query, rp.ModeQuery, err == nil
+	}
+	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxCallback)
+	if c.ContentType() != "application/x-www-form-urlencoded" || c.Request.ParseForm() != nil {
+		return nil, rp.ModeFormPost, false
+	}
+	deadlines(c, time.Time{}, time.Now().Add(answerLimit)) // a deadline for a body that is there would end the sign-in
+	return c.Request.PostForm, rp.ModeFormPost, true
+}
+
+// finish redeems the code and starts the session.
+func (s *Server) finish(c *gin.Context, t transaction, response url.Values, mode rp.ResponseMode) {
+	c.Set(returnKey, t.ReturnURL)
+	client := s.provider(t.Login.Provider)
+	if client == nil || t.Login.Provider == "" {
+		s.fail(c, finding.TransactionMissing, "The provider of this sign-in is no longer configured.")
+		return
+	}
+	grant, err := client.Finish(c.Request.Context(), t.Login, response, mode)
+	if err != nil {
+		if t.Silent && needsUser(err) {
+			redirect(c, http.StatusSeeOther, s.safeReturn(c, t.ReturnURL))
+			return
+		}
+		s.failProvider(c, client, err)
+		return
+	}
+	live, err := s.Sessions.Start(c.Writer, c.Request, session.SignIn{
+		Provider: client.ID(), Grant: grant, Replaces: t.Replaces, Trips: append(t.Trips, s.Now()),
+	})
+	if err != nil {
+		s.failSession(c, err)
+		return
+	}
+	s.Logger.InfoContext(c.Request.Context(), "signed in", audit(live)...)
+	redirect(c, http.StatusSeeOther, s.safeReturn(c, t.ReturnURL)) // 303: a form_post must not be sent again
+}
+
+// needsUser reports that a silent sign-in only needs its user (OIDC Core 3.1.2.6).
+func needsUser(err error) bool {
+	var failure *rp.Error
+	return errors.As(err, &failure) && slices.Contains([]string{
+		"login_required", "interaction_required", "consent_required", "account_selection_required",
+	}, failure.Code)
+}
+
+// audit says which session, whose and from where, without what a person is called
+// (ASVS 5.0 16.2.1).
+func audit(live *session.Session) []any {
+	return []any{"session", live.ID, "subject", live.Grant.Identity.Subject, "provider", live.Provider}
+}
+
+// lost answers a callback whose transaction is gone: reloaded, gone back to,
+// expired, evicted, or begun at another address. Who is signed in goes on. A Strict
+// session cookie does not come with a navigation from the provider, so before
+// anything is concluded, a page of ours asks once more from our own origin: resumed.
+// Without a session then, there is one silent restart, or a page that helps.
+func (s *Server) lost(c *gin.Context, state string, resumed bool) {
+	h, ok := s.readState(state)
+	if !ok {
+		s.fail(c, finding.StateInvalid, "")
+		return
+	}
+	c.Set(returnKey, h.ReturnURL)
+	client := s.provider(h.Provider)
+	switch _, err := s.Sessions.Load(c.Request); {
+	case err == nil:
+		redirect(c, http.StatusSeeOther, s.safeReturn(c, h.ReturnURL))
+	case !errors.Is(err, session.ErrNone):
+		s.failSession(c, err)
+	case !resumed:
+		s.page(c.Writer, http.StatusOK, resumePage(s.Policy.Prefix()+"/callback?resume="+url.QueryEscape(state)))
+	case h.Restarts == 0 && client != nil && origin.Navigation(c.Request):
+		s.begin(c, signIn{client: client, returnURL: s.safeReturn(c, h.ReturnURL), restarts: 1})
+	default:
+		s.transactionMissing(c, h)
+	}
+}
+
+// transactionMissing names the likely cause.
+func (s *Server) transactionMissing(c *gin.Context, h hint) {
+	detail := ""
+	if here := origin.SiteOf(c.Request).Origin().String(); h.Host != here {
+		detail = "Sign-in began at " + h.Host + " and came back to " + here + ". To a browser these are two sites, each with cookies of its own."
+	}
+	s.fail(c, finding.TransactionMissing, detail, "began_at", h.Host, "restarts", h.Restarts)
+}
+
+// safeReturn checks a return URL again: the configuration may have changed since it
+// was sealed.
+func (s *Server) safeReturn(c *gin.Context, raw string) string {
+	site := origin.SiteOf(c.Request)
+	if checked, err := site.Return(raw); err == nil {
+		return checked
+	}
+	home, _ := site.Return("") // the empty one is always good
+	return home
+}

@@ -1,0 +1,193 @@
+// Package server is Genkan's HTTP face: sign-in and its callback, the session
+// endpoints, sign-out, the app's files, health.
+//
+// It owns the order of the middlewares and what a browser is shown; it decides
+// nothing about origins (package origin), tokens (rp) or sessions (session).
+// Everything that arrives is hostile: bodies are bounded, the Host header only
+// selects among configured URLs, and only navigations get pages or redirects.
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"genkan/internal/finding"
+	"genkan/internal/keys"
+	"genkan/internal/origin"
+	"genkan/internal/rp"
+	"genkan/internal/session"
+	"genkan/internal/telemetry"
+)
+
+// Upstreams is what lies behind Genkan; *proxy.Handler is one.
+type Upstreams interface {
+	http.Handler
+	// Match reports whether the request's path belongs to an upstream.
+	Match(r *http.Request) bool
+}
+
+// Config is a Server's. Policy, Sessions and Ring are required.
+type Config struct {
+	Policy         *origin.Policy
+	Sessions       *session.Manager
+	Ring           *keys.Ring
+	Providers      []*rp.Client   // the first is the default
+	SPA            fs.FS          // nil: no files are served
+	TrustedProxies []netip.Prefix // whose forwarding headers count
+	Now            func() time.Time
+	Logger         *slog.Logger
+}
+
+// Server answers browsers. It keeps no state between requests.
+type Server struct {
+	Config
+	spa *spa
+}
+
+// New makes a Server. The error is a fault of SPA.
+func New(c Config) (*Server, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
+	s := &Server{Config: c}
+	if c.SPA != nil {
+		files, err := newSPA(c.SPA)
+		if err != nil {
+			return nil, err
+		}
+		s.spa = files
+	}
+	return s, nil
+}
+
+// Handler is the public listener's. From the outside in: what trusted proxies say, log,
+// CORS (so that every answer below carries its headers, panics included), recovery,
+// security headers, host check, routes. upstreams may be nil.
+func (s *Server) Handler(upstreams Upstreams) http.Handler {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.RedirectTrailingSlash, e.HandleMethodNotAllowed = false, true
+	e.Use(limit, s.resolveSite)
+
+	bff := e.Group(s.Policy.Prefix(), noStore)
+	bff.GET("/login", noPrefetch, s.login)
+	bff.GET("/callback", noPrefetch, s.callback)
+	bff.POST("/callback", s.callback)
+	bff.GET("/session", s.checked, s.showSession)
+	bff.GET("/user", s.checked, s.showUser)
+	bff.POST("/refresh", s.checked, s.refresh)
+	bff.POST("/logout", s.checked, detached, s.logout)
+	bff.GET("/logout", noPrefetch, detached, s.logoutPage)
+	bff.GET("/logout/callback", s.logoutCallback)
+	e.GET(s.Policy.Prefix()+"/assets/:name", s.asset)
+	e.NoRoute(func(c *gin.Context) { s.fallback(c, upstreams) })
+	e.NoMethod(func(c *gin.Context) { s.fail(c, finding.MethodNotAllowed, "") })
+
+	var h http.Handler = e
+	h = s.secure(h)
+	h = telemetry.Recover(s.Logger, func(w http.ResponseWriter, _ *http.Request) { finding.Internal.Problem("").Write(w) })(h)
+	h = s.Policy.CORS(h)
+	return s.forward(telemetry.AccessLog(s.Logger, s.Now)(h))
+}
+
+// fallback serves what is no endpoint of Genkan: an upstream, else a file of the app.
+// Neither has a part in what lies under the prefix.
+func (s *Server) fallback(c *gin.Context, upstreams Upstreams) {
+	own := strings.HasPrefix(path.Clean("/"+c.Request.URL.Path)+"/", s.Policy.Prefix()+"/")
+	switch {
+	case !own && upstreams != nil && upstreams.Match(c.Request):
+		c.Status(http.StatusOK) // gin presets 404 here; the upstream's status replaces this
+		unlimit(c)
+		defer limit(c) // what is left of both
+		upstreams.ServeHTTP(c.Writer, c.Request)
+	case !own && s.spa != nil && s.spa.serve(c.Writer, c.Request):
+	default:
+		s.fail(c, finding.NotFound, "")
+	}
+	c.Abort()
+}
+
+// returnKey is where handlers leave a checked return URL for "try again".
+const returnKey = "return_url"
+
+// fail answers with row: a page for a page load, a problem for a program; and logs it
+// with attrs. detail replaces the row's cause and may reach the browser.
+func (s *Server) fail(c *gin.Context, row finding.Row, detail string, attrs ...any) {
+	c.Abort()
+	if row.Status >= http.StatusInternalServerError && errors.Is(c.Request.Context().Err(), context.Canceled) {
+		panic(http.ErrAbortHandler) // nothing failed: the browser left, and nobody is there to answer
+	}
+	s.Logger.Log(c.Request.Context(), level(row), "request refused", append([]any{"finding", row.Code, "problem", row.Name}, attrs...)...)
+	if row.Status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", "5")
+	}
+	next := s.toApp(c.Request)
+	if strings.HasPrefix(c.FullPath(), s.Policy.Prefix()+"/") { // of sign-in and sign-out themselves
+		next = link{"Try again", s.loginPath(c.GetString(returnKey))}
+	}
+	s.answer(c.Writer, c.Request, row, detail, next)
+}
+
+// Refuse answers for a call to an upstream that goes no further, as fail does.
+func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, row finding.Row) {
+	s.answer(w, r, row, "", s.toApp(r))
+}
+
+// answer is a page for a page load and a problem for a program.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, row finding.Row, detail string, next link) {
+	if pageLoad(r) {
+		s.page(w, row.Status, errorPage(row, detail, w.Header().Get(finding.RequestIDHeader), next))
+		return
+	}
+	p := row.Problem(detail)
+	if row.Status == http.StatusUnauthorized {
+		p.LoginURL = origin.SiteOf(r).URL("/login")
+	}
+	p.Write(w)
+}
+
+// toApp leads to the start of the browser app.
+func (s *Server) toApp(r *http.Request) link {
+	home, _ := origin.SiteOf(r).Return("") // the empty one is always good
+	return link{"Go to the app", home}
+}
+
+// pageLoad reports whether a person looks at the answer: a navigation, or the POST
+// of form_post.
+func pageLoad(r *http.Request) bool {
+	return origin.Navigation(r) || r.Header.Get("Sec-Fetch-Mode") == "navigate" ||
+		(r.Header.Get("Sec-Fetch-Mode") == "" && strings.Contains(r.Header.Get("Accept"), "text/html"))
+}
+
+// level is how much a refusal matters to the operator. Every mistyped address would be
+// a warning else.
+func level(row finding.Row) slog.Level {
+	switch {
+	case row.Status >= http.StatusInternalServerError:
+		return slog.LevelError
+	case row.Status == http.StatusNotFound || row.Status == http.StatusMethodNotAllowed:
+		return slog.LevelDebug
+	case row.Severity == finding.Info:
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
+}
+
+// redirect sends the browser to location as it stands. net/http's own Redirect would
+// clean the path, with its fragment, and repeat the address, which may hold an ID
+// token, in a body.
+func redirect(c *gin.Context, status int, location string) {
+	c.Header("Location", location)
+	c.AbortWithStatus(status)
+}
