@@ -1,0 +1,55 @@
+// Package config turns defaults, YAML files, a .env file and the environment into
+// one checked Config, and explains every setting it knows.
+//
+// One row per setting (settings.go, provider.go, upstream.go) feeds the loader, the
+// hints for misspelt keys, what `genkan config` prints, the JSON Schema,
+// .env.example and docs/configuration.md. It starts nothing and keeps no state. A
+// setting decides who is trusted, so anything unknown, doubtful or given twice is
+// refused, everything at once, and no finding ever holds a secret's value.
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"genkan/internal/keys"
+	"genkan/internal/origin"
+	"genkan/internal/proxy"
+	"genkan/internal/rp"
+)
+
+// Config is every setting, parsed and checked. Only Load makes one.
+type Config struct {
+	Server    Server
+	Origin    origin.Config // server.public_urls, spa.origins and what follows from the rest
+	SPADir    string        // spa.dir: "" the embedded build, "off" none, else a folder
+	Session   Session
+	Providers []rp.Config
+	Upstreams []proxy.Route
+	Log       Log
+}
+
+// Server is where Genkan listens.
+type Server struct {
+	Listen         string // host:port
+	AdminListen    string
+	AdminToken     keys.Secret
+	TrustedProxies []netip.Prefix
+	CertFile       string
+	KeyFile        string
+}
+
+// Session is where and for how long sessions live.
+type Session struct {
+	Store           string // memory:, sqlite:PATH
+	Keys            []keys.Secret
+	IdleTimeout     time.Duration
+	AbsoluteTimeout time.Duration
+}
+
+// Log is how the program logs.
+type Log struct {
+	Level  slog.Level
+	Format string // auto, text, json
+}
