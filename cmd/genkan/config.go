@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"genkan/internal/config"
+)
+
+func configCommand(p *program) *cobra.Command {
+	cmd := group("config", "Check and show the settings")
+	src := p.sourceFlags(cmd)
+	cmd.PersistentFlags().BoolVar(&src.Development, "dev", false, "as for genkan dev, with its defaults")
+	cmd.AddCommand(
+		leaf("check", "Check all settings and say everything that is wrong", cobra.NoArgs, func([]string) error { return p.checkConfig(*src) }),
+		leaf("print", "Show what is in effect and where it was written, secrets masked", cobra.NoArgs, func([]string) error { return p.printConfig(*src) }),
+		leaf("schema", "Print the JSON Schema of a settings file, for editors", cobra.NoArgs, func([]string) error {
+			_, err := p.stdout.Write(config.Schema())
+			return err
+		}),
+	)
+	return cmd
+}
+
+func (p *program) checkConfig(src config.Sources) error {
+	_, found := config.Load(src)
+	printFindings(p.stderr, found)
+	if found.Failed() {
+		return errFound
+	}
+	_, err := fmt.Fprintln(p.stdout, "The settings are sound.")
+	return err
+}
+
+func (p *program) printConfig(src config.Sources) error {
+	values, found := config.Effective(src)
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	for _, v := range values {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", v.Key, v.Text, v.From)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	printFindings(p.stderr, found)
+	if found.Failed() {
+		return errFound
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"genkan/internal/config"
+	"genkan/internal/keys"
+)
+
+func keysCommand(p *program) *cobra.Command {
+	cmd := group("keys", "Make session keys")
+	cmd.AddCommand(
+		leaf("new", "Print a new session key", cobra.NoArgs, func([]string) error {
+			_, err := fmt.Fprintln(p.stdout, keys.Generate())
+			return err
+		}),
+		rotateCommand(p),
+	)
+	return cmd
+}
+
+func rotateCommand(p *program) *cobra.Command {
+	var src *config.Sources
+	var file string
+	cmd := leaf("rotate", "Put a new session key first, keep the old ones for reading", cobra.NoArgs, func([]string) error {
+		if file != "" {
+			return p.rotateFile(file)
+		}
+		return p.rotate(*src)
+	})
+	cmd.Long = `Put a new session key first, keep the old ones for reading.
+
+Without --file it prints the new value of GENKAN_SESSION_KEYS, made from the
+keys that are configured; mind who sees it. With --file it rewrites a file of
+keys, one a line, and prints no key; run it as the user that Genkan runs as,
+since nobody else may read the file then.
+
+Genkan reads its keys when it starts: restart it. Remove the last key when
+session.absolute_timeout has passed.`
+	src = p.sourceFlags(cmd)
+	cmd.Flags().StringVar(&file, "file", "", "rewrite this `FILE`, which session.keys_file names")
+	cmd.MarkFlagsMutuallyExclusive("file", "config")
+	cmd.MarkFlagsMutuallyExclusive("file", "env-file")
+	return cmd
+}
+
+func (p *program) rotate(src config.Sources) error {
+	current, found := config.SessionKeys(src)
+	if found.Failed() {
+		printFindings(p.stderr, found)
+		return errFound
+	}
+	_, err := fmt.Fprintln(p.stdout, strings.Join(rotated(current), ","))
+	return err
+}
+
+func rotated(current []keys.Secret) []string {
+	list := []string{keys.Generate()}
+	for _, key := range current {
+		list = append(list, key.Reveal())
+	}
+	return list
+}
+
+// rotateFile replaces a file of keys in one step, so that a Genkan that reads it
+// meanwhile sees the old list or the new one.
+func (p *program) rotateFile(path string) error {
+	current, found := config.SessionKeys(config.Sources{
+		EnvFile: os.DevNull, Files: []string{os.DevNull}, Environ: []string{"GENKAN_SESSION_KEYS_FILE=" + path},
+	})
+	if found.Failed() {
+		for i := range found {
+			found[i].Where = path
+		}
+		printFindings(p.stderr, found)
+		return errFound
+	}
+	target, err := filepath.EvalSymlinks(path) // a link stays one
+	if err != nil {
+		return err
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(target), ".genkan-keys-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = temporary.WriteString(strings.Join(rotated(current), "\n") + "\n")
+	err = errors.Join(err, temporary.Sync(), temporary.Close())
+	if err == nil {
+		err = os.Rename(temporary.Name(), target)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary.Name()))
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s now has %s.\n", path, plural(len(current)+1, "key"))
+	return err
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"genkan/internal/app"
+	"genkan/internal/config"
+	"genkan/internal/telemetry"
+)
+
+func serveCommand(p *program) *cobra.Command {
+	var src *config.Sources
+	cmd := leaf("serve", "Run the backend-for-frontend", cobra.NoArgs, func([]string) error { return p.serve(*src) })
+	cmd.Long = `Run the backend-for-frontend.
+
+It does not start with a wrong setting, and says all that are wrong. It ends on
+Ctrl-C or SIGTERM, after the requests under way.`
+	src = p.sourceFlags(cmd)
+	return cmd
+}
+
+func devCommand(p *program) *cobra.Command {
+	var src *config.Sources
+	cmd := leaf("dev", "Run with defaults for development on this machine", cobra.NoArgs, func([]string) error {
+		src.Development = true
+		return p.serve(*src)
+	})
+	cmd.Long = `Run with defaults for development on this machine.
+
+Where nothing else is set: the app at http://localhost:5173, a session key kept
+in .genkan/session.key, the development provider http://127.0.0.1:9000, and the
+upstream /api/demo/ at http://127.0.0.1:9100/. scripts/dev starts all of them.
+Public URLs must be on this machine.`
+	src = p.sourceFlags(cmd)
+	return cmd
+}
+
+// serve runs until it is told to stop. With any wrong setting it does not start.
+func (p *program) serve(src config.Sources) error {
+	settings, found := config.Load(src)
+	printFindings(p.stderr, found)
+	if settings == nil {
+		return errFound
+	}
+	log := telemetry.New(p.stderr, telemetry.Options{
+		Level: settings.Log.Level, Format: settings.Log.Format, Terminal: terminal(p.stderr),
+	})
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	a, err := app.New(ctx, settings, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := a.Close(); err != nil {
+			log.Warn("store not closed", "error", err)
+		}
+	}()
+	return a.Run(ctx)
+}
+
+// terminal reports whether a person reads what is written to w.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,126 @@
+// Package app builds Genkan from its settings and runs it: the one place that knows
+// every package on the serving path. It decides nothing itself.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"genkan/frontend"
+	"genkan/internal/config"
+	"genkan/internal/keys"
+	"genkan/internal/origin"
+	"genkan/internal/proxy"
+	"genkan/internal/rp"
+	"genkan/internal/server"
+	"genkan/internal/session"
+	"genkan/internal/session/sqlstore"
+)
+
+// App is a built Genkan that has not started to listen.
+type App struct {
+	config   *config.Config
+	log      *slog.Logger
+	policy   *origin.Policy
+	store    session.Store
+	sessions *session.Manager
+	public   http.Handler
+	admin    http.Handler
+}
+
+// New builds everything. An error means that nothing is left open.
+func New(ctx context.Context, c *config.Config, log *slog.Logger) (*App, error) {
+	policy, found := origin.New(c.Origin)
+	if found.Failed() {
+		return nil, found
+	}
+	ring, err := keys.Parse(c.Session.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("session.keys: %w", err)
+	}
+	a := &App{config: c, log: log, policy: policy}
+	if a.store, err = openStore(ctx, c.Session.Store); err != nil {
+		return nil, fmt.Errorf("session.store: %w", err)
+	}
+	if err := a.build(ring); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
+	return a, nil
+}
+
+// build wires the packages, the simpler ones first.
+func (a *App) build(ring *keys.Ring) error {
+	clients, renewers := []*rp.Client{}, map[string]session.Provider{}
+	for _, pc := range a.config.Providers {
+		pc.Logger = a.log
+		client, err := rp.New(pc)
+		if err != nil {
+			return fmt.Errorf("providers: %s: %w", pc.ID, err)
+		}
+		clients = append(clients, client)
+		renewers[pc.ID] = client
+	}
+	a.sessions = session.New(session.Config{
+		Store: a.store, Ring: ring, Deployment: a.policy.Canonical().Origin().String(), Providers: renewers,
+		IdleTimeout: a.config.Session.IdleTimeout, AbsoluteTimeout: a.config.Session.AbsoluteTimeout, Logger: a.log,
+	})
+	files, err := spaFiles(a.config.SPADir)
+	if err != nil {
+		return fmt.Errorf("spa.dir: %w", err)
+	}
+	if files != nil {
+		if _, err := fs.Stat(files, "index.html"); err != nil {
+			a.log.Info("no app is served at /: there is no index.html; scripts/build puts the app in, spa.dir names another folder")
+		}
+	}
+	front, err := server.New(server.Config{
+		Policy: a.policy, Sessions: a.sessions, Ring: ring, Providers: clients,
+		SPA: files, TrustedProxies: a.config.Server.TrustedProxies, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	upstreams, err := proxy.New(proxy.Config{Routes: a.config.Upstreams, Sessions: a.sessions, Refuse: front.Refuse, Logger: a.log})
+	if err != nil {
+		return fmt.Errorf("upstreams: %w", err)
+	}
+	a.public, a.admin = front.Handler(upstreams), front.Admin()
+	return nil
+}
+
+// openStore opens the session store that an address names.
+func openStore(ctx context.Context, address string) (session.Store, error) {
+	kind, rest, _ := strings.Cut(address, ":")
+	switch kind {
+	case "memory":
+		return session.NewMemory(time.Now), nil
+	case "sqlite":
+		return sqlstore.Open(ctx, rest, time.Now)
+	}
+	return nil, fmt.Errorf("%q is no store of this version", kind)
+}
+
+// spaFiles are the browser app's: embedded, none, or a folder's.
+func spaFiles(dir string) (fs.FS, error) {
+	switch dir {
+	case "":
+		return fs.Sub(frontend.Dist, "dist")
+	case "off":
+		return nil, nil
+	}
+	root, err := os.OpenRoot(dir) // symbolic links cannot lead out of it
+	if err != nil {
+		return nil, err
+	}
+	return root.FS(), nil
+}
+
+// Close releases what New opened. Call it when Run has returned, or instead of Run.
+func (a *App) Close() error { return a.store.Close() }
