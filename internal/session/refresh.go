@@ -52,7 +52,7 @@ func (m *Manager) renew(ctx context.Context, s *Session, needed func(*Session) b
 		defer cancel()
 		defer func() {
 			if v := recover(); v != nil { // singleflight would end the process
-				m.Logger.ErrorContext(detached, "panic while renewing tokens", "type", fmt.Sprintf("%T", v), "value", fmt.Sprint(v))
+				m.Logger.ErrorContext(detached, "panic while renewing tokens", "type", fmt.Sprintf("%T", v)) // its text could hold a token
 				err = errors.New("session: renewing the tokens panicked")
 			}
 		}()

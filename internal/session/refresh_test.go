@@ -1,8 +1,11 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -275,7 +278,9 @@ func TestTokensOfASessionThatEndedMeanwhileAreRevoked(t *testing.T) {
 func TestAPanicWhileRenewingEndsNeitherTheProcessNorTheSession(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	b.provider.answer = func(rp.Grant) (rp.Grant, error) { panic("kaboom") }
+	var log bytes.Buffer
+	b.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	b.provider.answer = func(prev rp.Grant) (rp.Grant, error) { panic("kaboom with " + prev.Tokens.Refresh.Reveal()) }
 	cookie, s := b.signIn(t)
 	b.pass(10 * time.Minute)
 	if _, err := b.Fresh(t.Context(), s); err == nil || errors.Is(err, session.ErrNone) || errors.Is(err, session.ErrExpired) {
@@ -283,6 +288,9 @@ func TestAPanicWhileRenewingEndsNeitherTheProcessNorTheSession(t *testing.T) {
 	}
 	if _, err := b.Load(b.request(cookie)); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+	if !strings.Contains(log.String(), "panic") || strings.Contains(log.String(), "refresh-first") {
+		t.Errorf("the log: %s", log.String())
 	}
 }
 

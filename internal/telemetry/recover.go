@@ -11,8 +11,10 @@ import (
 // maxFrames bounds a logged stack.
 const maxFrames = 64
 
-// Recover keeps a panic from ending more than its request. It logs the value's type,
-// its redacted text and the stack: function names and lines, never arguments.
+// Recover keeps a panic from ending more than its request. It logs the value's type and
+// the stack: function names and lines, never arguments. The value's text is logged only
+// where Go itself wrote it; in any other an opaque token or a code could stand, which no
+// redaction knows by its looks.
 // onPanic answers when nothing has been written; a half-written answer is aborted,
 // so that no client takes it for whole. http.ErrAbortHandler passes through.
 func Recover(logger *slog.Logger, onPanic func(http.ResponseWriter, *http.Request)) func(http.Handler) http.Handler {
@@ -27,7 +29,11 @@ func Recover(logger *slog.Logger, onPanic func(http.ResponseWriter, *http.Reques
 				if v == http.ErrAbortHandler {
 					panic(v)
 				}
-				logger.ErrorContext(r.Context(), "panic", "type", fmt.Sprintf("%T", v), "value", fmt.Sprint(v), "stack", stack())
+				value := "not shown"
+				if e, ok := v.(runtime.Error); ok {
+					value = e.Error()
+				}
+				logger.ErrorContext(r.Context(), "panic", "type", fmt.Sprintf("%T", v), "value", value, "stack", stack())
 				if rec.status != 0 {
 					panic(http.ErrAbortHandler)
 				}
