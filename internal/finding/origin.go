@@ -37,6 +37,9 @@ var (
 	TLSPublicURL = Row{"GK112", "tls_public_url", 0, Error, "Genkan serves TLS, but its public URL is http",
 		"With server.tls.cert_file set, the listener speaks only https.",
 		"Write the public URL with https://, or remove server.tls."}
+	PublicURLPort = Row{"GK113", "public_url_port", 0, Warning, "The public URL has another port than Genkan listens on",
+		"server.public_urls was left at its default. A browser that opens Genkan's own port calls it by another address than the public one.",
+		"Set server.public_urls to the address that browsers open."}
 	HostUnknown = Row{"GK120", "host_unknown", 421, Error, "This host is not one of the public URLs",
 		"The request came for a host that is not configured, so no cookie and no redirect URI fits it.",
 		"Open the configured address, or add this one to server.public_urls; behind a proxy, keep the Host header or set server.trusted_proxies."}
@@ -50,5 +53,5 @@ var (
 
 var originRows = []Row{
 	URLInvalid, OriginWildcard, CrossSiteHTTP, MixedScheme, CrossSiteHTTPS, InsecurePublicURL, SameSiteUnusable,
-	LoopbackMixed, FormPostHTTP, ProxyUnknown, PublicURLDuplicate, TLSPublicURL, HostUnknown, LoopbackAlias, InsecureRequest,
+	LoopbackMixed, FormPostHTTP, ProxyUnknown, PublicURLDuplicate, TLSPublicURL, PublicURLPort, HostUnknown, LoopbackAlias, InsecureRequest,
 }

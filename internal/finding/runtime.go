@@ -19,6 +19,9 @@ var (
 		"Use a path, or add the origin to spa.origins."}
 	ParameterInvalid = Row{"GK513", "parameter_invalid", 400, Error, "A parameter has a value that cannot be used",
 		"The endpoint does not take this value.", "Correct the named parameter."}
+	TooManyStreams = Row{"GK514", "too_many_streams", 429, Error, "Too many streams of events for one session",
+		"A session may have 16 streams of events open at once, in all its tabs together.",
+		"Close those that are no longer read, or share one between tabs."}
 	TransactionMissing = Row{"GK520", "transaction_missing", 400, Error, "This sign-in was not begun in this browser, or too long ago",
 		"The cookie that was set when sign-in began did not come back: it expired after ten minutes, cookies are blocked, or sign-in began under another address.",
 		"Begin again from the app, at the configured address."}
@@ -35,9 +38,25 @@ var (
 		"No endpoint, upstream or file has this path.", "Check the path."}
 	Internal = Row{"GK531", "internal", 500, Error, "Something failed inside Genkan",
 		"The cause is in the log beside this request id.", "Report it with the request id."}
+	StreamsExhausted = Row{"GK532", "streams_exhausted", 503, Error, "Too many streams of events in all",
+		"This Genkan has 10,000 streams of events open, which is as many as it takes.",
+		"Add a replica, or let the app open one stream per browser instead of one per tab."}
+	AdminUnauthorized = Row{"GK540", "admin_unauthorized", 401, Error, "The token for administration is missing or wrong",
+		"server.admin_token is set, so every call to /admin/ must carry it.",
+		"Send Authorization: Bearer with the value of server.admin_token; genkan sessions reads it from the same settings as the server."}
+	AdminForbidden = Row{"GK541", "admin_forbidden", 403, Error, "Administration is open to this machine only",
+		"Without server.admin_token, only a program on this machine that calls localhost or a loopback address directly may use /admin/.",
+		"Set server.admin_token and send it as a bearer token, or call from the machine itself."}
+	AdminBrowser = Row{"GK542", "admin_browser", 403, Error, "Administration is not for web pages",
+		"The request has an Origin or Sec-Fetch-Site header, which only pages in a browser send.",
+		"Use genkan sessions, or curl."}
+	AdminTokenMissing = Row{"GK543", "admin_token_missing", 0, Warning, "Administration answers nobody on another machine",
+		"The admin listener can be reached from elsewhere, but without server.admin_token /admin/ answers only programs on this machine.",
+		"Set server.admin_token to what `genkan keys new` prints, or server.admin_listen to localhost:8001."}
 )
 
 var runtimeRows = []Row{
 	SettingUnknown, SettingInvalid, SettingUnread, CSRF, NotNavigation, ReturnURLRefused, ParameterInvalid,
-	TransactionMissing, StateInvalid, ResponseInvalid, SignInLoop, NotFound, Internal,
+	TooManyStreams, TransactionMissing, StateInvalid, ResponseInvalid, SignInLoop, NotFound, Internal,
+	StreamsExhausted, AdminUnauthorized, AdminForbidden, AdminBrowser, AdminTokenMissing,
 }

@@ -28,8 +28,14 @@ var (
 	SessionTooLarge = Row{"GK321", "session_too_large", 502, Error, "The provider says too much about this user",
 		"The user's claims are larger than a session may be; often it is a list of hundreds of groups.",
 		"At the provider, limit the groups or claims that this application gets."}
+	RefreshInherited = Row{"GK330", "refresh_inherited", 0, Warning, "A replica stopped while it renewed tokens",
+		"Its lease ended without being given back, so another replica renews the session. If the provider had already answered the first one, and takes a refresh token only once, it refuses the second.",
+		"Look for why the replica stopped. A grace period for rotated refresh tokens at the provider (Okta has one) closes the window."}
+	RefreshLost = Row{"GK331", "refresh_lost", 0, Error, "Renewed tokens were lost",
+		"The provider gave new tokens that could not be stored, or gave them to a replica that stopped before it stored them.",
+		"Nothing to mend for this session: the user signs in again. Mend the store's outage, or what stopped the replica."}
 )
 
 var sessionRows = []Row{
-	KeysMissing, KeyInvalid, KeyDuplicate, StoreInvalid, TimeoutInvalid, Unauthenticated, SessionExpired, StoreUnavailable, SessionTooLarge,
+	RefreshInherited, RefreshLost, KeysMissing, KeyInvalid, KeyDuplicate, StoreInvalid, TimeoutInvalid, Unauthenticated, SessionExpired, StoreUnavailable, SessionTooLarge,
 }

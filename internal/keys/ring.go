@@ -4,14 +4,18 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // KeySize is the length of a session key in bytes (AES-256).
@@ -34,14 +38,31 @@ const (
 	Overhead = 1 + idSize + nonceSize + tagSize
 )
 
-// Ring is an ordered list of keys: the first seals, all open. It is immutable
-// and safe for concurrent use.
-type Ring struct{ keys []*ringKey }
+// Ring is an ordered list of keys: the first seals, all open. Replace swaps the list
+// under those who use it. It is safe for concurrent use.
+type Ring struct{ list atomic.Pointer[keyList] }
+
+// keyList is what a Ring holds from one Replace to the next; nothing changes it.
+type keyList struct {
+	keys []*ringKey
+	// until then, previous seals: other replicas may not have read the first key yet.
+	previous *ringKey
+	until    time.Time
+}
+
+// sealing is the key that seals now.
+func (l *keyList) sealing() *ringKey {
+	if l.previous != nil && time.Now().Before(l.until) {
+		return l.previous
+	}
+	return l.keys[0]
+}
 
 type ringKey struct {
 	id    [idSize]byte
 	raw   Secret   // so that a Ring in a log line shows no key
 	aeads sync.Map // purpose → cipher.AEAD; purposes are constants of the program
+	tags  sync.Map // purpose → key of the HMAC
 }
 
 // Generate returns a new random key in base64, fit for session.keys.
@@ -66,7 +87,7 @@ func Parse(encoded []Secret) (*Ring, error) {
 	if len(encoded) == 0 {
 		return nil, &KeyError{0, ErrKey}
 	}
-	ring := &Ring{}
+	list := &keyList{}
 	seen := map[[idSize]byte]bool{}
 	var errs []error
 	for i, text := range encoded {
@@ -83,12 +104,39 @@ func Parse(encoded []Secret) (*Ring, error) {
 			continue
 		}
 		seen[key.id] = true
-		ring.keys = append(ring.keys, key)
+		list.keys = append(list.keys, key)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	ring := &Ring{}
+	ring.list.Store(list)
 	return ring, nil
+}
+
+// Replace takes the keys of next in place of its own: all of them open from now on. The
+// key that seals goes on sealing for sealAfter if next has it too, so that replicas that
+// read the same list a little later can open what this one seals; then, or at once if
+// next lacks it, the first key of next seals.
+func (r *Ring) Replace(next *Ring, sealAfter time.Duration) {
+	sealing := r.list.Load().sealing()
+	list := &keyList{keys: next.list.Load().keys}
+	for _, key := range list.keys {
+		if key.id == sealing.id {
+			list.previous, list.until = key, time.Now().Add(sealAfter)
+		}
+	}
+	r.list.Store(list)
+}
+
+// IDs names the keys in their order: hexadecimal, made from a hash of the key, and no
+// secret, since every sealed value shows the one that sealed it.
+func (r *Ring) IDs() []string {
+	var ids []string
+	for _, key := range r.list.Load().keys {
+		ids = append(ids, hex.EncodeToString(key.id[:]))
+	}
+	return ids
 }
 
 // decodeKey accepts standard and URL-safe base64, padded or not.
@@ -134,7 +182,7 @@ func distinct(raw []byte) int {
 // cookie"); bind names the place the value belongs to (a row, a cookie name): Open
 // with another purpose or bind fails. A purpose is a constant of the program.
 func (r *Ring) Seal(purpose, bind string, plain []byte) []byte {
-	key := r.keys[0]
+	key := r.list.Load().sealing()
 	out := make([]byte, 0, len(plain)+Overhead)
 	out = append(out, version)
 	out = append(out, key.id[:]...)
@@ -142,13 +190,14 @@ func (r *Ring) Seal(purpose, bind string, plain []byte) []byte {
 }
 
 // Open decrypts what Seal made with any key of the ring, else ErrSealed. stale
-// reports that an older key sealed it, so that the caller can seal it anew.
+// reports that another key sealed it than the one that seals now.
 func (r *Ring) Open(purpose, bind string, sealed []byte) (plain []byte, stale bool, err error) {
 	if len(sealed) < Overhead || sealed[0] != version {
 		return nil, false, ErrSealed
 	}
 	header := sealed[:1+idSize]
-	for i, key := range r.keys {
+	list := r.list.Load()
+	for _, key := range list.keys {
 		if string(key.id[:]) != string(header[1:]) {
 			continue
 		}
@@ -156,9 +205,26 @@ func (r *Ring) Open(purpose, bind string, sealed []byte) (plain []byte, stale bo
 		if err != nil {
 			return nil, false, ErrSealed
 		}
-		return plain, i > 0, nil
+		return plain, key.id != list.sealing().id, nil
 	}
 	return nil, false, ErrSealed
+}
+
+// Tag is a keyed hash of value (HMAC-SHA-256) under the key that seals now. It finds an
+// entry by a value that the place it is kept in must not know. purpose is a constant of
+// the program.
+func (r *Ring) Tag(purpose, value string) [sha256.Size]byte {
+	return r.list.Load().sealing().tag(purpose, value)
+}
+
+// Tags are the Tag of value under every key of the ring: an entry has the one of the key
+// that sealed when it was written.
+func (r *Ring) Tags(purpose, value string) [][sha256.Size]byte {
+	var tags [][sha256.Size]byte
+	for _, key := range r.list.Load().keys {
+		tags = append(tags, key.tag(purpose, value))
+	}
+	return tags
 }
 
 // SealText is Seal in unpadded base64url, for cookies and parameters.
@@ -189,11 +255,7 @@ func (k *ringKey) aead(purpose string) cipher.AEAD {
 	if cached, ok := k.aeads.Load(purpose); ok {
 		return cached.(cipher.AEAD)
 	}
-	derived, err := hkdf.Key(sha256.New, []byte(k.raw.Reveal()), nil, "genkan "+purpose, KeySize)
-	if err != nil {
-		panic(err) // only for a length over 255 hashes
-	}
-	block, err := aes.NewCipher(derived)
+	block, err := aes.NewCipher(k.derive("genkan " + purpose))
 	if err != nil {
 		panic(err) // only for a wrong key size
 	}
@@ -203,4 +265,23 @@ func (k *ringKey) aead(purpose string) cipher.AEAD {
 	}
 	k.aeads.Store(purpose, aead)
 	return aead
+}
+
+func (k *ringKey) tag(purpose, value string) (sum [sha256.Size]byte) {
+	key, ok := k.tags.Load(purpose)
+	if !ok {
+		key, _ = k.tags.LoadOrStore(purpose, k.derive("genkan-tag "+purpose))
+	}
+	mac := hmac.New(sha256.New, key.([]byte))
+	mac.Write([]byte(value))
+	mac.Sum(sum[:0])
+	return sum
+}
+
+func (k *ringKey) derive(info string) []byte {
+	derived, err := hkdf.Key(sha256.New, []byte(k.raw.Reveal()), nil, info, KeySize)
+	if err != nil {
+		panic(err) // only for a length over 255 hashes
+	}
+	return derived
 }

@@ -1,5 +1,5 @@
 // Package keys holds every secret of the process: the ring that seals sessions
-// and cookies, and the type that keeps a secret out of logs and answers.
+// and cookies and hashes what they are found by, and the type that keeps a secret out of logs and answers.
 //
 // It knows nothing of sessions or HTTP. Sealing is AES-256-GCM (NIST SP 800-38D)
 // with a random nonce and a key derived for the purpose by HKDF (RFC 5869), so
