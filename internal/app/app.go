@@ -21,7 +21,7 @@ import (
 	"genkan/internal/rp"
 	"genkan/internal/server"
 	"genkan/internal/session"
-	"genkan/internal/session/sqlstore"
+	"genkan/internal/session/sqlitestore"
 )
 
 // App is a built Genkan that has not started to listen.
@@ -102,7 +102,7 @@ func openStore(ctx context.Context, address string) (session.Store, error) {
 	case "memory":
 		return session.NewMemory(time.Now), nil
 	case "sqlite":
-		return sqlstore.Open(ctx, rest, time.Now)
+		return sqlitestore.Open(ctx, rest, time.Now)
 	}
 	return nil, fmt.Errorf("%q is no store of this version", kind)
 }

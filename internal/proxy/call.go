@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -31,16 +32,20 @@ type call struct {
 	session  *session.Session // nil: none
 	patience *patience        // of the attempt under way
 	upload   *upload          // the body, when it is streamed
+	ctx      context.Context  // of this call alone
+	end      func()           // breaks the call off, both ways
 }
 
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, route *Route, s *session.Session) {
-	c := &call{Handler: h, w: w, in: r, route: route, session: s}
+	ctx, end := context.WithCancel(r.Context())
+	defer end()
+	c := &call{Handler: h, w: w, in: r, route: route, session: s, ctx: ctx, end: end}
 	proxy := httputil.ReverseProxy{
 		Rewrite: c.rewrite, Transport: c, ModifyResponse: c.filter, ErrorHandler: c.failed,
 		BufferPool: &h.buffers, ErrorLog: h.errorLog,
 	}
 	defer c.abandonUpload(linger)
-	proxy.ServeHTTP(&answer{ResponseWriter: w, header: http.Header{}, navigate: route.Navigate, begin: c.closeAfter}, c.withBody(r))
+	proxy.ServeHTTP(&answer{ResponseWriter: w, header: http.Header{}, navigate: route.Navigate, begin: c.closeAfter}, c.withBody(r.WithContext(ctx)))
 }
 
 // closeAfter is called before the answer. net/http would first read on in a body
@@ -65,13 +70,12 @@ func (c *call) abandonUpload(within time.Duration) {
 // relays reports whether the session's token goes along.
 func (c *call) relays() bool { return c.session != nil && c.route.Token == TokenRelay }
 
-// withBody bounds the body: a small one is read now, so that it can be sent twice; a
-// larger one is streamed and watched.
+// withBody bounds the body of r, which is the caller's own copy: a small one is read
+// now, so that it can be sent twice; a larger one is streamed and watched.
 func (c *call) withBody(r *http.Request) *http.Request {
 	if r.ContentLength == 0 || r.Body == nil {
 		return r
 	}
-	r = r.WithContext(r.Context()) // a copy: in stays as it arrived
 	if r.ContentLength < 0 || r.ContentLength > replayable || !c.relays() {
 		c.upload = &upload{body: r.Body, left: c.route.MaxBody, call: c}
 		r.Body = c.upload
@@ -147,7 +151,7 @@ func isWebSocket(r *http.Request) bool {
 // that the token is not valid (RFC 6750 3.1) and the body can be sent again.
 func (c *call) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := c.attempt(req)
-	if err != nil || !c.relays() || !tokenRefused(res) || req.Body != nil && req.GetBody == nil {
+	if err != nil || !c.relays() || !tokenRefused(res) || c.renewedLately() || req.Body != nil && req.GetBody == nil {
 		return res, err
 	}
 	renewed, err := c.sessions.Renew(req.Context(), c.session)
@@ -165,6 +169,15 @@ func (c *call) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	authorize(again.Header, renewed)
 	return c.attempt(again)
+}
+
+// renewBrake is how long tokens that were renewed are not renewed again because an
+// upstream refuses them: one that refuses everything would cost a token request a call.
+const renewBrake = 10 * time.Second
+
+func (c *call) renewedLately() bool {
+	s := c.session
+	return s.Renewed.After(s.Created) && c.sessions.Now().Sub(s.Renewed) < renewBrake
 }
 
 func tokenRefused(res *http.Response) bool {
@@ -219,9 +232,29 @@ func (c *call) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 	}
 }
 
+// outlives reports whether an answer goes on for as long as both sides like.
+func outlives(res *http.Response) bool {
+	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	return res.StatusCode == http.StatusSwitchingProtocols || kind == "text/event-stream"
+}
+
+// endWithSession breaks the call off when its session ends, on whatever replica: what goes on
+// under a session does not go on without it. It returns when the call is over.
+func (c *call) endWithSession() {
+	for e := range c.sessions.Watch(c.ctx, c.session) {
+		if e.Kind == session.EventEnded {
+			c.log.InfoContext(c.ctx, "stream ended with its session", "session", c.session.ID, "reason", string(e.Reason), "route", c.route.Path)
+			c.end()
+		}
+	}
+}
+
 // filter makes an upstream's answer fit for the app's origin.
 func (c *call) filter(res *http.Response) error {
 	cutOutbound(res.Header)
+	if c.session != nil && outlives(res) {
+		go c.endWithSession()
+	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return nil
 	}

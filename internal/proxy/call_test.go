@@ -106,6 +106,27 @@ func TestARefusedTokenIsRenewedOnce(t *testing.T) {
 	}
 }
 
+func TestAnUpstreamThatRefusesEveryTokenCostsFewTokenRequests(t *testing.T) {
+	t.Parallel()
+	b, up := newBench(t), newUpstream(t, protected())
+	b.provider.renewing(renew("at-2"))
+	front := b.front(t, up.route("/api/"))
+	b.pass(time.Minute) // since sign-in
+	for range 5 {
+		if res := send(t, b.call(t, "GET", front.URL+"/api/x", nil)); res.StatusCode != 401 {
+			t.Fatalf("%d %q", res.StatusCode, res.text)
+		}
+	}
+	if got := b.provider.count(); got != 1 {
+		t.Errorf("%d renewals for 5 calls, want 1", got)
+	}
+	b.pass(11 * time.Second)
+	_ = send(t, b.call(t, "GET", front.URL+"/api/x", nil))
+	if got := b.provider.count(); got != 2 {
+		t.Errorf("%d renewals after 11 seconds more, want 2", got)
+	}
+}
+
 func TestBodiesAreBounded(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -34,7 +34,7 @@ type Config struct {
 	Routes   []Route
 	Sessions *session.Manager // required as soon as one route's Auth is not AuthNone
 	// Refuse writes the answer of a call that goes no further; by default a problem
-	// (RFC 9457) with row's own words. Headers that belong to it are already set.
+	// (RFC 9457) with row's own words. Retry-After of a 503 is its part, too.
 	Refuse func(w http.ResponseWriter, r *http.Request, row finding.Row)
 	// Transport replaces the HTTP transport in tests.
 	Transport http.RoundTripper
@@ -62,7 +62,12 @@ func New(c Config) (*Handler, error) {
 		answer: c.Refuse, identity: map[string]bool{},
 	}
 	if h.answer == nil {
-		h.answer = func(w http.ResponseWriter, _ *http.Request, row finding.Row) { row.Problem("").Write(w) }
+		h.answer = func(w http.ResponseWriter, _ *http.Request, row finding.Row) {
+			if row.Status == http.StatusServiceUnavailable {
+				w.Header().Set("Retry-After", "5")
+			}
+			row.Problem("").Write(w)
+		}
 	}
 	h.errorLog = slog.NewLogLogger(h.log.Handler(), slog.LevelWarn)
 	if h.transport == nil {
@@ -174,7 +179,7 @@ func (h *Handler) deny(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, session.ErrNone):
 		h.signIn(w, r, finding.Unauthenticated)
 	case errors.Is(err, session.ErrExpired):
-		if err := h.sessions.End(w, r); err != nil {
+		if err := h.sessions.End(w, r, session.Expired); err != nil {
 			h.log.WarnContext(r.Context(), "a session that is over was not deleted", "error", err)
 		}
 		h.signIn(w, r, finding.SessionExpired)
@@ -210,9 +215,6 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, row finding.Row
 	}
 	h.log.Log(r.Context(), level, "call refused", "finding", row.Code, "reason", cause, "path", r.URL.EscapedPath(),
 		"origin", r.Header.Get("Origin"), "sec_fetch_site", r.Header.Get("Sec-Fetch-Site"))
-	if row.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
-	}
 	h.answer(w, r, row)
 }
 

@@ -164,6 +164,7 @@ func (b *browser) attach(r *http.Request, crossSite, notTopLevelGet bool) {
 
 func (b *browser) send(r *http.Request) page {
 	b.t.Helper()
+	r.Header.Set("User-Agent", agentLinux)
 	resp, err := b.client.Do(r)
 	if err != nil {
 		b.t.Fatal(err)

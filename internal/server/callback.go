@@ -69,7 +69,7 @@ func readResponse(c *gin.Context) (url.Values, rp.ResponseMode, bool) {
 	if c.ContentType() != "application/x-www-form-urlencoded" || c.Request.ParseForm() != nil {
 		return nil, rp.ModeFormPost, false
 	}
-	deadlines(c, time.Time{}, time.Now().Add(answerLimit)) // a deadline for a body that is there would end the sign-in
+	deadlines(c.Writer, c.Request, time.Time{}, time.Now().Add(answerLimit)) // a deadline for a body that is there would end the sign-in
 	return c.Request.PostForm, rp.ModeFormPost, true
 }
 
@@ -90,9 +90,13 @@ func (s *Server) finish(c *gin.Context, t transaction, response url.Values, mode
 		s.failProvider(c, client, err)
 		return
 	}
-	live, err := s.Sessions.Start(c.Writer, c.Request, session.SignIn{
-		Provider: client.ID(), Grant: grant, Replaces: t.Replaces, Trips: append(t.Trips, s.Now()),
-	})
+	in := session.SignIn{
+		Provider: client.ID(), Grant: grant, Replaces: t.Replaces, Trips: append(t.Trips, s.Now()), Agent: c.Request.UserAgent(),
+	}
+	if client, ok := address(c.Request.RemoteAddr); ok { // a proxy can say anything; only an address is kept
+		in.Address = client.String()
+	}
+	live, err := s.Sessions.Start(c.Writer, c.Request, in)
 	if err != nil {
 		s.failSession(c, err)
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -27,10 +28,11 @@ const testKey = "rv6wWm8XcXWn2hIE5wDmjcPLGzO0uxBTtJ7o5ZrJ0pQ="
 
 // fixture is a Server that is called directly, with everything under control.
 type fixture struct {
+	*server.Server
 	handler http.Handler
 	admin   http.Handler
 	store   *faultyStore
-	log     *bytes.Buffer
+	log     *logText
 }
 
 type options struct {
@@ -43,6 +45,8 @@ type options struct {
 	upstreams server.Upstreams
 	files     fs.FS
 	now       func() time.Time
+	admin     string // the token
+	random    func(int) int
 	keys      []string     // default testKey
 	store     *faultyStore // default a new one
 }
@@ -79,11 +83,11 @@ func newFixture(t testing.TB, o options) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{store: o.store, log: &bytes.Buffer{}}
+	f := &fixture{store: o.store, log: &logText{}}
 	if f.store == nil {
 		f.store = &faultyStore{Store: session.NewMemory(o.now)}
 	}
-	logger := slog.New(slog.NewJSONHandler(&lockedWriter{w: f.log}, nil))
+	logger := slog.New(slog.NewJSONHandler(f.log, nil))
 	clients, renewers := []*rp.Client{}, map[string]session.Provider{}
 	for _, pc := range o.providers {
 		pc.Logger = logger
@@ -99,12 +103,12 @@ func newFixture(t testing.TB, o options) *fixture {
 		Sessions: session.New(session.Config{
 			Store: f.store, Ring: ring, Deployment: policy.Canonical().Origin().String(), Providers: renewers, Now: o.now, Logger: logger,
 		}),
-		Now: o.now, Logger: logger,
+		AdminToken: keys.NewSecret(o.admin), Now: o.now, Random: o.random, Logger: logger,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.handler, f.admin = s.Handler(o.upstreams), s.Admin()
+	f.Server, f.handler, f.admin = s, s.Handler(o.upstreams), s.Admin()
 	return f
 }
 
@@ -219,24 +223,48 @@ var appFiles = fstest.MapFS{
 // faultyStore fails while it is told to.
 type faultyStore struct {
 	session.Store
-	mu  sync.Mutex
-	err error
+	mu    sync.Mutex
+	err   error
+	calls int
 }
 
 func (s *faultyStore) fail(err error) { s.mu.Lock(); s.err = err; s.mu.Unlock() }
 
-func (s *faultyStore) fault() error { s.mu.Lock(); defer s.mu.Unlock(); return s.err }
-
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
+// recover ends a failure and waits until the Manager has noticed.
+func (s *faultyStore) recover(t testing.TB, m *session.Manager) {
+	t.Helper()
+	s.fail(nil)
+	for end := time.Now().Add(5 * time.Second); ; {
+		if _, err := m.Store.Load(t.Context(), session.Key{}); errors.Is(err, session.ErrNone) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("the store is not asked again")
+		}
+	}
 }
 
-func (l *lockedWriter) Write(p []byte) (int, error) {
+func (s *faultyStore) fault() error { s.mu.Lock(); defer s.mu.Unlock(); s.calls++; return s.err }
+
+func (s *faultyStore) asked() int { s.mu.Lock(); defer s.mu.Unlock(); return s.calls }
+
+// logText is a log that may be read while it is written.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	return l.text.Write(p)
 }
+
+func (l *logText) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.text.String() }
+
+func (l *logText) Reset() { l.mu.Lock(); defer l.mu.Unlock(); l.text.Reset() }
+
+func (l *logText) Len() int { l.mu.Lock(); defer l.mu.Unlock(); return l.text.Len() }
 
 func (s *faultyStore) Load(ctx context.Context, key session.Key) (session.Row, error) {
 	if err := s.fault(); err != nil {
@@ -252,11 +280,26 @@ func (s *faultyStore) Save(ctx context.Context, row session.Row) (uint64, error)
 	return s.Store.Save(ctx, row)
 }
 
-func (s *faultyStore) Delete(ctx context.Context, key session.Key) error {
+func (s *faultyStore) Delete(ctx context.Context, key session.Key, version uint64) error {
 	if err := s.fault(); err != nil {
 		return err
 	}
-	return s.Store.Delete(ctx, key)
+	return s.Store.Delete(ctx, key, version)
+}
+
+func (s *faultyStore) Find(ctx context.Context, tags []session.Tag, limit int) ([]session.Row, error) {
+	if err := s.fault(); err != nil {
+		return nil, err
+	}
+	return s.Store.Find(ctx, tags, limit)
+}
+
+// Stamp tells nothing while the store is down.
+func (s *faultyStore) Stamp(key session.Key) (uint64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stamp, ok := s.Store.Stamp(key)
+	return stamp, ok && s.err == nil
 }
 
 func (s *faultyStore) Ping(context.Context) error { return s.fault() }

@@ -136,7 +136,7 @@ func (s *Server) providerLogout(c *gin.Context, live *session.Session, back stri
 // end ends the session here first, then gives its tokens back as far as the provider
 // answers. live is nil when there was none: the cookie goes all the same.
 func (s *Server) end(c *gin.Context, live *session.Session) error {
-	if err := s.Sessions.End(c.Writer, c.Request); err != nil || live == nil {
+	if err := s.Sessions.End(c.Writer, c.Request, session.SignedOut); err != nil || live == nil {
 		return err
 	}
 	s.Logger.InfoContext(c.Request.Context(), "signed out", audit(live)...)

@@ -98,15 +98,17 @@ const (
 
 // limit bounds the waits for a browser that stalls, which net/http does not: it reads
 // a body that a handler left before it answers, and writes for as long as it takes.
-func limit(c *gin.Context) { deadlines(c, time.Now().Add(bodyLimit), time.Now().Add(answerLimit)) }
+func limit(c *gin.Context) {
+	deadlines(c.Writer, c.Request, time.Now().Add(bodyLimit), time.Now().Add(answerLimit))
+}
 
-// unlimit is for uploads and streams of upstreams, which have limits of their own.
-func unlimit(c *gin.Context) { deadlines(c, time.Time{}, time.Time{}) }
+// unlimit is for uploads and streams, which have limits of their own.
+func unlimit(c *gin.Context) { deadlines(c.Writer, c.Request, time.Time{}, time.Time{}) }
 
-func deadlines(c *gin.Context, body, answer time.Time) {
-	control := http.NewResponseController(c.Writer) // its errors: not every test's writer has deadlines
+func deadlines(w http.ResponseWriter, r *http.Request, body, answer time.Time) {
+	control := http.NewResponseController(w) // its errors: not every test's writer has deadlines
 	_ = control.SetWriteDeadline(answer)
-	if c.Request.ContentLength != 0 {
+	if r.ContentLength != 0 {
 		_ = control.SetReadDeadline(body)
 	}
 }

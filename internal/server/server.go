@@ -1,5 +1,5 @@
 // Package server is Genkan's HTTP face: sign-in and its callback, the session
-// endpoints, sign-out, the app's files, health.
+// endpoints, sign-out, the app's files, health and administration.
 //
 // It owns the order of the middlewares and what a browser is shown; it decides
 // nothing about origins (package origin), tokens (rp) or sessions (session).
@@ -13,9 +13,11 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,14 +46,21 @@ type Config struct {
 	Providers      []*rp.Client   // the first is the default
 	SPA            fs.FS          // nil: no files are served
 	TrustedProxies []netip.Prefix // whose forwarding headers count
-	Now            func() time.Time
-	Logger         *slog.Logger
+	// AdminToken opens /admin/ of the admin listener; without one only this machine may.
+	AdminToken keys.Secret
+	Now        func() time.Time
+	// Random returns a number from 0 to n-1, by which browsers come back at different
+	// instants; math/rand's by default.
+	Random func(n int) int
+	Logger *slog.Logger
 }
 
-// Server answers browsers. It keeps no state between requests.
+// Server answers browsers. All it keeps between requests is how many streams of events
+// are open.
 type Server struct {
 	Config
-	spa *spa
+	spa     *spa
+	streams *streams
 }
 
 // New makes a Server. The error is a fault of SPA.
@@ -59,8 +68,11 @@ func New(c Config) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Random == nil {
+		c.Random = rand.IntN
+	}
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
-	s := &Server{Config: c}
+	s := &Server{Config: c, streams: newStreams()}
 	if c.SPA != nil {
 		files, err := newSPA(c.SPA)
 		if err != nil {
@@ -87,6 +99,10 @@ func (s *Server) Handler(upstreams Upstreams) http.Handler {
 	bff.GET("/session", s.checked, s.showSession)
 	bff.GET("/user", s.checked, s.showUser)
 	bff.POST("/refresh", s.checked, s.refresh)
+	bff.GET("/sessions", s.checked, s.listSessions)
+	bff.DELETE("/sessions", s.checked, detached, s.endOthers)
+	bff.DELETE("/sessions/:id", s.checked, detached, s.endSession)
+	bff.GET("/events", s.checked, s.events)
 	bff.POST("/logout", s.checked, detached, s.logout)
 	bff.GET("/logout", noPrefetch, detached, s.logoutPage)
 	bff.GET("/logout/callback", s.logoutCallback)
@@ -129,9 +145,6 @@ func (s *Server) fail(c *gin.Context, row finding.Row, detail string, attrs ...a
 		panic(http.ErrAbortHandler) // nothing failed: the browser left, and nobody is there to answer
 	}
 	s.Logger.Log(c.Request.Context(), level(row), "request refused", append([]any{"finding", row.Code, "problem", row.Name}, attrs...)...)
-	if row.Status == http.StatusServiceUnavailable {
-		c.Header("Retry-After", "5")
-	}
 	next := s.toApp(c.Request)
 	if strings.HasPrefix(c.FullPath(), s.Policy.Prefix()+"/") { // of sign-in and sign-out themselves
 		next = link{"Try again", s.loginPath(c.GetString(returnKey))}
@@ -144,8 +157,15 @@ func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, row finding.Row)
 	s.answer(w, r, row, "", s.toApp(r))
 }
 
+// retryAfter is when to come back after an outage, in seconds: whoever was turned away
+// at one instant is not to return at one.
+func (s *Server) retryAfter() string { return strconv.Itoa(1 + s.Random(5)) }
+
 // answer is a page for a page load and a problem for a program.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, row finding.Row, detail string, next link) {
+	if row.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", s.retryAfter())
+	}
 	if pageLoad(r) {
 		s.page(w, row.Status, errorPage(row, detail, w.Header().Get(finding.RequestIDHeader), next))
 		return

@@ -128,7 +128,7 @@ func (s *Server) failSession(c *gin.Context, err error) {
 	case errors.Is(err, session.ErrNone):
 		s.fail(c, finding.Unauthenticated, "")
 	case errors.Is(err, session.ErrExpired):
-		if err := s.Sessions.End(c.Writer, c.Request); err != nil {
+		if err := s.Sessions.End(c.Writer, c.Request, session.Expired); err != nil {
 			s.Logger.WarnContext(c.Request.Context(), "a session that is over was not deleted", "error", err)
 		}
 		s.fail(c, finding.SessionExpired, "")
@@ -157,6 +157,10 @@ func (s *Server) signedOut(c *gin.Context) signedOut {
 }
 
 func (s *Server) signedIn(c *gin.Context, live *session.Session) signedIn {
+	return signedIn{true, live.Grant.Identity.Claims, s.sessionInfo(live), s.logoutURL(c, live)}
+}
+
+func (s *Server) sessionInfo(live *session.Session) sessionInfo {
 	now := s.Now()
 	who := live.Grant.Identity
 	info := sessionInfo{
@@ -167,7 +171,7 @@ func (s *Server) signedIn(c *gin.Context, live *session.Session) signedIn {
 		at := who.AuthTime.UTC()
 		info.AuthTime = &at
 	}
-	return signedIn{true, who.Claims, info, s.logoutURL(c, live)}
+	return info
 }
 
 func seconds(d time.Duration) int64 { return max(0, int64(d/time.Second)) }

@@ -42,6 +42,7 @@ func TestARefusedRefreshEndsTheSessionAnOutageDoesNot(t *testing.T) {
 	}
 	s.wantSignedIn(t, b, true)
 	s.idp.Heal()
+	s.clock.pass(time.Minute) // nobody asks a provider again at once that has just failed
 	refusal, err := devidp.FaultNamed("token-invalid-grant")
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +70,7 @@ func TestAStoreOutageSignsNobodyOut(t *testing.T) {
 			t.Errorf("%v: %d %s", call, p.status, p.body)
 		}
 	}
-	s.store.fail(nil)
+	s.store.recover(t, s.Sessions)
 	s.wantSignedIn(t, b, true)
 }
 
@@ -200,6 +201,10 @@ func TestNoTokenReachesTheBrowserOrTheLog(t *testing.T) {
 	b.fetch(http.MethodGet, s.url+"/bff/session", s.app)
 	b.fetch(http.MethodGet, s.url+"/bff/user", s.app)
 	b.fetch(http.MethodPost, s.url+"/bff/refresh", s.app)
+	s.login(newBrowser(t), "/")
+	b.fetch(http.MethodGet, s.url+"/bff/sessions", s.app)
+	administered := bodyOf(t, s.administer(http.MethodGet, "/admin/sessions"))
+	b.fetch(http.MethodDelete, s.url+"/bff/sessions?others=true", s.app)
 	for _, name := range []string{"token-500", "userinfo-wrong-sub", "id-bad-signature"} {
 		fault, err := devidp.FaultNamed(name)
 		if err != nil {
@@ -220,9 +225,9 @@ func TestNoTokenReachesTheBrowserOrTheLog(t *testing.T) {
 	b.open(next.URL, s.app+"/")
 	// RP-Initiated Logout 2 sends the ID token through the browser once, as the hint
 	// in a redirect, which no script can read. Nothing else may hold one.
-	seen := regexp.MustCompile(`id_token_hint=[^&"\]\s]*`).ReplaceAllString(b.seen.String(), "id_token_hint=")
+	seen := regexp.MustCompile(`id_token_hint=[^&"\]\s]*`).ReplaceAllString(b.seen.String(), "id_token_hint=") + administered
 	issued := s.idp.Issued()
-	if len(issued) < 6 || !strings.Contains(b.seen.String(), "id_token_hint=ey") || !strings.Contains(s.log.String(), "signed in") {
+	if len(issued) < 6 || !strings.Contains(b.seen.String(), "id_token_hint=ey") || !strings.Contains(s.log.String(), "signed in") || strings.Count(administered, `"id"`) != 2 {
 		t.Fatalf("the search could not fail: %d tokens issued, %d bytes seen", len(issued), len(seen))
 	}
 	for _, secret := range append(issued, "s3cret-canary", testKey) {
@@ -244,21 +249,30 @@ func TestAnswersHaveTheShapeTheFrontendReads(t *testing.T) {
 	s.login(b, "/")
 	in := b.fetch(http.MethodGet, s.url+"/bff/session", s.app)
 	user := b.fetch(http.MethodGet, s.url+"/bff/user", s.app)
+	sessions := b.fetch(http.MethodGet, s.url+"/bff/sessions", s.app)
+	ended := b.fetch(http.MethodDelete, s.url+"/bff/sessions?others=true", s.app)
 	logout := b.fetch(http.MethodPost, s.url+"/bff/logout", s.app)
 	for file, got := range map[string]page{
 		"session_out.json": out, "session_in.json": in, "user.json": user, "problem_401.json": unauthorized, "logout.json": logout,
+		"sessions.json": sessions, "sessions_ended.json": ended,
 	} {
-		golden, err := os.ReadFile("../../frontend/src/bff/testdata/" + file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want, have any
-		if err := errors.Join(json.Unmarshal(golden, &want), json.Unmarshal([]byte(got.body), &have)); err != nil {
-			t.Fatal(file, err)
-		}
-		for _, difference := range shapeDiff(want, have, "") {
-			t.Errorf("%s: %s", file, difference)
-		}
+		wantShape(t, file, got.body)
+	}
+}
+
+// wantShape compares an answer with the one that the frontend's tests read.
+func wantShape(t *testing.T, file, body string) {
+	t.Helper()
+	golden, err := os.ReadFile("../../frontend/src/bff/testdata/" + file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, have any
+	if err := errors.Join(json.Unmarshal(golden, &want), json.Unmarshal([]byte(body), &have)); err != nil {
+		t.Fatal(file, err)
+	}
+	for _, difference := range shapeDiff(want, have, "") {
+		t.Errorf("%s: %s", file, difference)
 	}
 }
 

@@ -1,9 +1,9 @@
 package session
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/gorilla/sessions"
@@ -11,10 +11,12 @@ import (
 	"genkan/internal/origin"
 )
 
-// Keys of a gorilla session's Values: the cookie's id, and the *Session.
+// Keys of a gorilla session's Values: the cookie's id, the *Session, and the Reason of
+// its end.
 type (
-	idKey    struct{}
-	valueKey struct{}
+	idKey     struct{}
+	valueKey  struct{}
+	reasonKey struct{}
 )
 
 const (
@@ -63,9 +65,11 @@ func (m *Manager) Save(r *http.Request, w http.ResponseWriter, g *sessions.Sessi
 	s, live := g.Values[valueKey{}].(*Session)
 	if g.Options.MaxAge < 0 {
 		if live {
-			if err := m.Store.Delete(r.Context(), s.row.Key); err != nil {
-				return fmt.Errorf("%w: %w", ErrStore, err)
+			reason, _ := g.Values[reasonKey{}].(Reason)
+			if err := m.remove(r.Context(), s, cmp.Or(reason, SignedOut)); err != nil {
+				return err
 			}
+			m.everywhere(r.Context())
 		}
 		clear(g.Values)
 		http.SetCookie(w, cookie.Clear())

@@ -12,13 +12,12 @@ package session
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -56,6 +55,7 @@ type Config struct {
 	Providers       map[string]Provider
 	IdleTimeout     time.Duration // default 1 h
 	AbsoluteTimeout time.Duration // default 12 h
+	MaxPerUser      int           // sessions of one user at one provider; the oldest ends; 0 for no limit
 	Now             func() time.Time
 	Logger          *slog.Logger
 }
@@ -64,8 +64,13 @@ type Config struct {
 // whose registry makes one request load its session once.
 type Manager struct {
 	Config
-	refreshing singleflight.Group
-	abandoned  sync.WaitGroup // refreshes whose callers have hung up
+	cache       *cache
+	reading     singleflight.Group
+	touching    singleflight.Group
+	refreshing  singleflight.Group
+	brakes      *brakes
+	revocations chan struct{} // a place for each that is under way
+	busy        atomic.Int64  // reads, refreshes and revocations under way, whoever waits
 }
 
 var _ sessions.Store = (*Manager)(nil)
@@ -78,7 +83,8 @@ func New(c Config) *Manager {
 		c.Now = time.Now
 	}
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
-	return &Manager{Config: c}
+	c.Store = newGuard(c.Store, c.Logger)
+	return &Manager{Config: c, cache: newCache(), brakes: newBrakes(), revocations: make(chan struct{}, revoking)}
 }
 
 // Load returns the live session of the browser that sent r, ErrNone, or ErrStore.
@@ -96,20 +102,43 @@ func (m *Manager) Load(r *http.Request) (*Session, error) {
 // touchEvery bounds how often activity is written.
 const touchEvery = time.Minute
 
-// Active counts r as activity: it moves the idle limit, at most once a minute. A
-// store that fails here costs only the extension.
+// Active counts r as activity: it moves the idle limit, at most once a minute on each
+// replica. A store that fails here costs only the extension.
 func (m *Manager) Active(ctx context.Context, s *Session) {
-	now := m.Now()
-	if now.Sub(s.row.Seen) < min(touchEvery, m.IdleTimeout/10) {
+	now, key := m.Now(), s.row.Key
+	recent := func(seen time.Time) bool { return now.Sub(seen) < min(touchEvery, m.IdleTimeout/10) }
+	if recent(s.row.Seen) {
 		return
 	}
-	idle := m.idleLimit(now, s.Expires)
-	if err := m.Store.Touch(ctx, s.row.Key, now, idle); err != nil && !errors.Is(err, ErrNone) {
-		m.Logger.WarnContext(ctx, "activity not written", "session", s.ID, "error", err)
+	at, err, _ := m.touching.Do(string(key[:]), func() (any, error) {
+		if seen := m.cache.seen(key); recent(seen) { // written while s was on its way here
+			return seen, nil
+		}
+		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), readLimit)
+		defer cancel()
+		idle := m.idleLimit(now, s.Expires)
+		if err := m.Store.Touch(detached, key, now, idle); err != nil {
+			return nil, err
+		}
+		m.cache.touched(key, now, idle)
+		return now, nil
+	})
+	if err != nil {
+		if !errors.Is(err, ErrNone) {
+			m.Logger.WarnContext(ctx, "activity not written", "session", s.ID, "error", err)
+		}
 		return
 	}
-	s.row.Seen, s.row.Idle, s.Idle = now, idle, idle
+	seen := at.(time.Time)
+	s.active(seen, m.idleLimit(seen, s.Expires))
 }
+
+func (s *Session) active(seen, idle time.Time) {
+	s.row.Seen, s.row.Idle, s.Idle = seen, idle, idle
+}
+
+// Seen is the last activity, as exact as a minute.
+func (s *Session) Seen() time.Time { return s.row.Seen }
 
 func (m *Manager) idleLimit(now, expires time.Time) time.Time {
 	if idle := now.Add(m.IdleTimeout); idle.Before(expires) {
@@ -118,11 +147,16 @@ func (m *Manager) idleLimit(now, expires time.Time) time.Time {
 	return expires
 }
 
+// maxAgent bounds what is kept of a User-Agent, in bytes.
+const maxAgent = 256
+
 // SignIn is a finished sign-in.
 type SignIn struct {
 	Provider string
 	Grant    rp.Grant
 	Trips    []time.Time
+	Agent    string // User-Agent; what is over 256 bytes is cut
+	Address  string // client's IP address
 	// Replaces are the rows of sessions that this one takes the place of.
 	Replaces []Key
 }
@@ -137,33 +171,66 @@ func (m *Manager) Start(w http.ResponseWriter, r *http.Request, in SignIn) (*Ses
 	now := m.Now()
 	expires := now.Add(m.AbsoluteTimeout)
 	fresh := newID()
+	key := fresh.key()
 	s := &Session{
 		Record: Record{
-			ID: rand.Text(), Provider: in.Provider, Grant: in.Grant, Trips: in.Trips,
+			ID: newHandle(key), Provider: in.Provider, Grant: in.Grant, Trips: in.Trips,
 			Created: now, Expires: expires, Renewed: now,
+			Agent: in.Agent[:min(len(in.Agent), maxAgent)], Address: in.Address,
 		},
 		Idle: m.idleLimit(now, expires),
 	}
-	s.row = Row{Key: fresh.key(), Seen: now, Idle: s.Idle, Expires: expires}
+	s.row = Row{Key: key, Seen: now, Idle: s.Idle, Expires: expires}
 	g, _ := m.Get(r, origin.SiteOf(r).Session().Name)
 	g.Values[idKey{}], g.Values[valueKey{}] = fresh, s
 	if err := m.Save(r, w, g); err != nil {
+		if errors.Is(err, ErrStore) { // it may be there all the same, and nobody would have its cookie
+			m.drop(context.WithoutCancel(r.Context()), key)
+		}
 		return nil, err
 	}
 	for _, key := range in.Replaces {
+		m.note(r.Context(), key, replaced)
 		m.drop(r.Context(), key)
 	}
+	m.limit(r.Context(), s)
 	return s, nil
 }
 
-// End ends the session of r's browser and clears its cookie. The caller tells the
-// provider; see Revoke.
-func (m *Manager) End(w http.ResponseWriter, r *http.Request) error {
+// limit ends the oldest sessions of the user of s above MaxPerUser. A store that fails
+// here leaves one too many, which the next sign-in ends.
+func (m *Manager) limit(ctx context.Context, s *Session) {
+	if m.MaxPerUser <= 0 {
+		return
+	}
+	err := m.alone(ctx, sha256.Sum256([]byte("limit\x00"+m.name(s.Provider, s.Grant.Identity.Subject))), func() error {
+		all, err := m.OfUser(ctx, s.Provider, s.Grant.Identity.Subject)
+		if err != nil {
+			return err
+		}
+		mine := func(one *Session) bool { return one.row.Key == s.row.Key }
+		if !slices.ContainsFunc(all, mine) { // a later sign-in has ended it already
+			return nil
+		}
+		// s counts, but is never the oldest: its clock may run behind another replica's.
+		others := slices.DeleteFunc(all, mine)
+		_, err = m.TerminateAll(ctx, others[min(len(others), m.MaxPerUser-1):], Limit)
+		return err
+	})
+	if err != nil {
+		m.Logger.WarnContext(ctx, "the user's sessions could not be held to session.max_per_user", "session", s.ID, "error", err)
+	}
+}
+
+// End ends the session of r's browser, if there is one, and clears its cookie. The caller
+// tells the provider; see Revoke.
+func (m *Manager) End(w http.ResponseWriter, r *http.Request, reason Reason) error {
 	g, err := m.Get(r, origin.SiteOf(r).Session().Name)
 	if err != nil {
 		return err
 	}
 	g.Options.MaxAge = -1
+	g.Values[reasonKey{}] = reason
 	return m.Save(r, w, g)
 }
 
@@ -183,60 +250,16 @@ func (m *Manager) Revoke(ctx context.Context, s *Session) {
 	}
 }
 
-// Once reports whether value is seen for the first time within ttl, on whatever
-// replica. It makes an authorization code be redeemed once, however often a callback
-// is loaded.
-func (m *Manager) Once(ctx context.Context, value string, ttl time.Duration) (bool, error) {
-	switch err := m.keep(ctx, sha256.Sum256([]byte("once\x00"+value)), []byte{0}, ttl); {
-	case errors.Is(err, ErrConflict):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("%w: %w", ErrStore, err)
-	}
-	return true, nil
-}
-
-const purposeHeld = "held value"
-
-// Hold keeps value sealed in the store for ttl and returns a ticket to Take it with.
-// It is for what must outlive a request but not reach the browser.
-func (m *Manager) Hold(ctx context.Context, value string, ttl time.Duration) (ticket string, err error) {
-	ticket = rand.Text()
-	key := heldKey(ticket)
-	if err := m.keep(ctx, key, m.Ring.Seal(purposeHeld, m.bind(key), []byte(value)), ttl); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrStore, err)
-	}
-	return ticket, nil
-}
-
-// Take returns what Hold kept and forgets it; ErrNone if there is no such ticket.
-func (m *Manager) Take(ctx context.Context, ticket string) (string, error) {
-	key := heldKey(ticket)
-	row, err := m.Store.Load(ctx, key)
-	if errors.Is(err, ErrNone) {
-		return "", ErrNone
-	} else if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrStore, err)
-	}
-	m.drop(ctx, key)
-	plain, _, err := m.Ring.Open(purposeHeld, m.bind(key), row.Data)
-	if err != nil {
-		return "", ErrNone
-	}
-	return string(plain), nil
-}
-
-func heldKey(ticket string) Key { return sha256.Sum256([]byte("held\x00" + ticket)) }
-
-// keep inserts a row that is no session.
-func (m *Manager) keep(ctx context.Context, key Key, data []byte, ttl time.Duration) error {
-	now := m.Now()
-	_, err := m.Store.Save(ctx, Row{Key: key, Data: data, Seen: now, Idle: now.Add(ttl), Expires: now.Add(ttl)})
-	return err
+// Sweep removes at most limit rows that are over, and the opened sessions among them
+// from memory. It returns how many rows.
+func (m *Manager) Sweep(ctx context.Context, limit int) (int, error) {
+	m.cache.purge(m.Store.Stamp, m.Now())
+	m.brakes.purge(m.Now())
+	return m.Store.Sweep(ctx, limit)
 }
 
 func (m *Manager) drop(ctx context.Context, key Key) {
-	if err := m.Store.Delete(ctx, key); err != nil {
+	if err := m.Store.Delete(ctx, key, 0); err != nil {
 		m.Logger.WarnContext(ctx, "a row was not deleted; it ends by its time-out", "error", err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,6 +14,9 @@ import (
 // each answer of a provider. The bound keeps whoever begins sign-ins without end from
 // taking the machine's memory.
 const memoryRows = 100_000
+
+// abandoned is how long after its end a lease nobody has released is kept.
+const abandoned = 10 * time.Minute
 
 var (
 	errMemoryClosed = errors.New("session: memory store is closed")
@@ -25,16 +30,30 @@ type Memory struct {
 	now   func() time.Time
 	limit int
 
+	stamps Stamps // changed under mu, so that Load is never ahead of them
 	mu     sync.Mutex
 	rows   map[Key]Row
+	tagged map[Tag]map[Key]struct{} // of rows, by each of its Tags
+	leases map[Key]memoryLease
 	closed bool
+}
+
+type memoryLease struct {
+	owner     Owner
+	until     time.Time
+	inherited bool
 }
 
 var _ Store = (*Memory)(nil)
 
 // NewMemory returns an empty store. now is the clock rows end by.
 func NewMemory(now func() time.Time) *Memory {
-	return &Memory{now: now, limit: memoryRows, rows: map[Key]Row{}}
+	m := &Memory{
+		now: now, limit: memoryRows,
+		rows: map[Key]Row{}, tagged: map[Tag]map[Key]struct{}{}, leases: map[Key]memoryLease{},
+	}
+	m.stamps.Up() // there is no other process to hear of
+	return m
 }
 
 // Load implements Store.
@@ -48,13 +67,12 @@ func (m *Memory) Load(ctx context.Context, key Key) (Row, error) {
 	if !ok {
 		return Row{}, ErrNone
 	}
-	row.Data = bytes.Clone(row.Data)
-	return row, nil
+	return given(row), nil
 }
 
 // Save implements Store.
 func (m *Memory) Save(ctx context.Context, row Row) (uint64, error) {
-	if len(row.Data) > MaxData {
+	if len(row.Data) > MaxData || len(row.Tags) > MaxTags {
 		return 0, ErrTooLarge
 	}
 	unlock, err := m.lock(ctx)
@@ -62,7 +80,8 @@ func (m *Memory) Save(ctx context.Context, row Row) (uint64, error) {
 		return 0, err
 	}
 	defer unlock()
-	row.Data = bytes.Clone(row.Data)
+	defer m.stamps.Changed(row.Key)
+	row.Data, row.Tags = bytes.Clone(row.Data), slices.Clone(row.Tags)
 	row.Seen, row.Idle, row.Expires = stored(row.Seen), stored(row.Idle), stored(row.Expires)
 	old, ok := m.live(row.Key)
 	switch {
@@ -80,7 +99,14 @@ func (m *Memory) Save(ctx context.Context, row Row) (uint64, error) {
 		row.Seen, row.Idle = later(row.Seen, old.Seen), later(row.Idle, old.Idle)
 	}
 	row.Version++
+	m.remove(row.Key)
 	m.rows[row.Key] = row
+	for _, tag := range row.Tags {
+		if m.tagged[tag] == nil {
+			m.tagged[tag] = map[Key]struct{}{}
+		}
+		m.tagged[tag][row.Key] = struct{}{}
+	}
 	return row.Version, nil
 }
 
@@ -101,13 +127,81 @@ func (m *Memory) Touch(ctx context.Context, key Key, seen, idle time.Time) error
 }
 
 // Delete implements Store.
-func (m *Memory) Delete(ctx context.Context, key Key) error {
+func (m *Memory) Delete(ctx context.Context, key Key, version uint64) error {
 	unlock, err := m.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	delete(m.rows, key)
+	defer m.stamps.Changed(key)
+	if row, ok := m.live(key); ok && version != 0 && version != row.Version {
+		return ErrConflict
+	}
+	m.remove(key)
+	return nil
+}
+
+// Find implements Store.
+func (m *Memory) Find(ctx context.Context, tags []Tag, limit int) ([]Row, error) {
+	unlock, err := m.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var rows []Row
+	met := map[Key]bool{}
+	for _, tag := range tags {
+		for key := range m.tagged[tag] {
+			if len(rows) >= limit {
+				return rows, nil
+			}
+			if row, ok := m.live(key); ok && !met[key] {
+				met[key] = true
+				rows = append(rows, given(row))
+			}
+		}
+	}
+	return rows, nil
+}
+
+// Stamp implements Store.
+func (m *Memory) Stamp(key Key) (stamp uint64, ok bool) { return m.stamps.Of(key) }
+
+// Lag implements Store.
+func (m *Memory) Lag() time.Duration { return 0 }
+
+// Lease implements Store.
+func (m *Memory) Lease(ctx context.Context, key Key, owner Owner, ttl time.Duration) (Lease, error) {
+	unlock, err := m.lock(ctx)
+	if err != nil {
+		return Lease{}, err
+	}
+	defer unlock()
+	now := m.now()
+	lease, had := m.leases[key]
+	switch {
+	case !had && len(m.leases) >= m.limit:
+		return Lease{}, errMemoryFull
+	case had && lease.owner != owner && now.Before(lease.until):
+		return Lease{}, nil
+	case had && lease.owner != owner:
+		lease.inherited = true
+	}
+	lease.owner, lease.until = owner, stored(now.Add(ttl))
+	m.leases[key] = lease
+	return Lease{Held: true, Inherited: lease.inherited}, nil
+}
+
+// Release implements Store.
+func (m *Memory) Release(ctx context.Context, key Key, owner Owner) error {
+	unlock, err := m.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if m.leases[key].owner == owner {
+		delete(m.leases, key)
+	}
 	return nil
 }
 
@@ -118,6 +212,10 @@ func (m *Memory) Sweep(ctx context.Context, limit int) (int, error) {
 		return 0, err
 	}
 	defer unlock()
+	if limit > 0 {
+		now := m.now()
+		maps.DeleteFunc(m.leases, func(_ Key, lease memoryLease) bool { return now.Sub(lease.until) >= abandoned })
+	}
 	return m.sweep(limit), nil
 }
 
@@ -135,7 +233,8 @@ func (m *Memory) Ping(ctx context.Context) error {
 func (m *Memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed, m.rows = true, nil
+	m.closed, m.rows, m.tagged, m.leases = true, nil, nil, nil
+	m.stamps.Down()
 	return nil
 }
 
@@ -163,11 +262,27 @@ func (m *Memory) sweep(limit int) (swept int) {
 			break
 		}
 		if row.over(now) {
-			delete(m.rows, key)
+			m.remove(key)
 			swept++
 		}
 	}
 	return swept
+}
+
+func (m *Memory) remove(key Key) {
+	for _, tag := range m.rows[key].Tags {
+		delete(m.tagged[tag], key)
+		if len(m.tagged[tag]) == 0 {
+			delete(m.tagged, tag)
+		}
+	}
+	delete(m.rows, key)
+}
+
+// given is row as a caller gets it.
+func given(row Row) Row {
+	row.Data, row.Tags = bytes.Clone(row.Data), nil
+	return row
 }
 
 func (r Row) over(now time.Time) bool { return !now.Before(r.Idle) || !now.Before(r.Expires) }

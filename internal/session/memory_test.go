@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"encoding/binary"
+	"runtime"
 	"testing"
 	"time"
 
@@ -11,7 +12,9 @@ import (
 
 func TestMemoryKeepsTheContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(_ *testing.T, now func() time.Time) session.Store { return session.NewMemory(now) })
+	storetest.Run(t, storetest.Options{Open: func(_ *testing.T, now func() time.Time) session.Store {
+		return session.NewMemory(now)
+	}})
 }
 
 func TestMemoryTakesAHundredThousandSessions(t *testing.T) {
@@ -69,4 +72,46 @@ func TestMemoryEndsSessionsByTheWallClock(t *testing.T) {
 	}
 }
 
-func BenchmarkMemory(b *testing.B) { storetest.Bench(b, session.NewMemory(time.Now)) }
+func TestMemoryForgetsALeaseTenMinutesAfterItsEnd(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	store := session.NewMemory(func() time.Time { return now })
+	key := func(i uint32) (key session.Key) { binary.BigEndian.PutUint32(key[:], i); return key }
+	for i := range uint32(100_000) {
+		if _, err := store.Lease(t.Context(), key(i), session.Owner{1}, time.Minute); err != nil {
+			t.Fatalf("lease %d: %v", i+1, err)
+		}
+	}
+	for _, row := range []struct {
+		name  string
+		after time.Duration
+		limit int
+		fails bool
+		want  session.Lease
+	}{
+		{"full", 0, 1, true, session.Lease{}},
+		{"a millisecond too early", 11*time.Minute - time.Millisecond, 1, true, session.Lease{}},
+		{"limit 0", 11 * time.Minute, 0, true, session.Lease{}},
+		{"ten minutes after", 11 * time.Minute, 1, false, session.Lease{Held: true}},
+	} {
+		now = now.Add(row.after)
+		if _, err := store.Sweep(t.Context(), row.limit); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := store.Lease(t.Context(), key(100_000), session.Owner{2}, time.Minute); got != row.want || (err != nil) != row.fails {
+			t.Errorf("%s: %+v, %v", row.name, got, err)
+		}
+		now = now.Add(-row.after)
+	}
+}
+
+func BenchmarkMemory(b *testing.B) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	storetest.Bench(b, session.NewMemory(time.Now), func() int64 {
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		return int64(after.HeapAlloc - before.HeapAlloc)
+	})
+}

@@ -20,12 +20,15 @@ type Record struct {
 	Created  time.Time
 	Expires  time.Time // absolute limit, never extended
 	Renewed  time.Time // when Grant.Tokens were issued
+	Agent    string    // User-Agent at sign-in, at most 256 bytes; hostile text
+	Address  string    // client's IP address at sign-in
 	// Trips are the times of sign-ins that followed each other within a minute,
 	// this one last; the sign-in handler stops loops by them.
 	Trips []time.Time
 }
 
-// Session is a live session as one request sees it. It belongs to that request.
+// Session is a live session as one request sees it. It belongs to that request, but what
+// its maps and slices hold is shared with others: read it, never change it.
 type Session struct {
 	Record
 	Idle time.Time // ends here without further activity
@@ -44,6 +47,8 @@ type wire struct {
 	Expires  time.Time   `json:"e"`
 	Renewed  time.Time   `json:"n"`
 	Trips    []time.Time `json:"t,omitempty"`
+	Agent    string      `json:"ua,omitempty"`
+	Address  string      `json:"ip,omitempty"`
 
 	Access   string      `json:"at"`
 	Refresh  string      `json:"rt,omitempty"`
@@ -56,7 +61,7 @@ type wire struct {
 func (r *Record) marshal() ([]byte, error) {
 	t := r.Grant.Tokens
 	return json.Marshal(wire{
-		ID: r.ID, Provider: r.Provider, Created: r.Created, Expires: r.Expires, Renewed: r.Renewed, Trips: r.Trips,
+		ID: r.ID, Provider: r.Provider, Created: r.Created, Expires: r.Expires, Renewed: r.Renewed, Trips: r.Trips, Agent: r.Agent, Address: r.Address,
 		Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), IDToken: t.ID.Reveal(), Scope: t.Scope, Expiry: t.Expiry,
 		Identity: r.Grant.Identity,
 	})
@@ -68,7 +73,7 @@ func unmarshal(plain []byte) (Record, error) {
 		return Record{}, fmt.Errorf("session: record: %w", err)
 	}
 	return Record{
-		ID: w.ID, Provider: w.Provider, Created: w.Created, Expires: w.Expires, Renewed: w.Renewed, Trips: w.Trips,
+		ID: w.ID, Provider: w.Provider, Created: w.Created, Expires: w.Expires, Renewed: w.Renewed, Trips: w.Trips, Agent: w.Agent, Address: w.Address,
 		Grant: rp.Grant{
 			Tokens: rp.Tokens{
 				Access: keys.NewSecret(w.Access), Refresh: keys.NewSecret(w.Refresh), ID: keys.NewSecret(w.IDToken),

@@ -4,36 +4,52 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
+	"genkan/internal/finding"
 	"genkan/internal/rp"
 )
 
 const (
-	// refreshLimit bounds one refresh, the provider's answer and the store's write
-	// included.
+	// refreshLimit bounds how long a request waits for new tokens, whichever replica
+	// asks for them.
 	refreshLimit = 30 * time.Second
 	// maxLeeway is how long before its expiry a token is renewed; short-lived
 	// tokens use a tenth of their life.
 	maxLeeway = 30 * time.Second
+	// persistLimit is how long new tokens wait for a store that is down. After a
+	// rotation they are the only copy.
+	persistLimit = 2 * time.Minute
 )
 
 // Fresh returns the session with an access token that has not expired, renewing it
 // if need be. ErrExpired: the session is over. ErrProvider: try later. A refresh
-// runs once per session however many requests wait for it, and goes on when they
-// hang up: a rotated refresh token is never lost to a closed tab.
+// runs once per session, over all replicas and however many requests wait for it, and
+// goes on when they hang up: a rotated refresh token is never lost to a closed tab.
 func (m *Manager) Fresh(ctx context.Context, s *Session) (*Session, error) {
 	if !m.due(s) {
 		return s, nil
 	}
-	return m.renew(ctx, s, m.due)
+	return m.renew(ctx, s, demand{name: "due", needed: m.due, or: m.alive})
 }
 
 // Renew asks the provider for new tokens now, unless another request got them
 // after s was loaded.
 func (m *Manager) Renew(ctx context.Context, s *Session) (*Session, error) {
 	seen := s.row.Version
-	return m.renew(ctx, s, func(now *Session) bool { return now.row.Version == seen })
+	return m.renew(ctx, s, demand{
+		name:   "newer than " + strconv.FormatUint(seen, 10),
+		needed: func(now *Session) bool { return now.row.Version == seen },
+		or:     func(*Session) bool { return false },
+	})
+}
+
+// demand is what a caller wants of a session.
+type demand struct {
+	name   string              // of all that are the same
+	needed func(*Session) bool // its tokens have to be renewed
+	or     func(*Session) bool // but they will do while another replica renews them
 }
 
 // due reports whether the access token has expired or is about to.
@@ -43,97 +59,174 @@ func (m *Manager) due(s *Session) bool {
 	return !m.Now().Before(expiry.Add(-leeway))
 }
 
-// renew shares one refresh among all waiters. needed is asked again after the row
-// has been read anew, so that a late waiter takes the result that is there.
-func (m *Manager) renew(ctx context.Context, s *Session, needed func(*Session) bool) (*Session, error) {
+// renew shares one refresh among all waiters of this replica. Whether it is needed is
+// asked again after the row has been read anew, so that a late waiter takes the result
+// that is there.
+func (m *Manager) renew(ctx context.Context, s *Session, d demand) (*Session, error) {
 	key := s.row.Key
-	result := m.refreshing.DoChan(string(key[:]), func() (now any, err error) {
-		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshLimit)
-		defer cancel()
-		defer func() {
-			if v := recover(); v != nil { // singleflight would end the process
-				m.Logger.ErrorContext(detached, "panic while renewing tokens", "type", fmt.Sprintf("%T", v)) // its text could hold a token
-				err = errors.New("session: renewing the tokens panicked")
-			}
-		}()
-		return m.reread(detached, key, needed)
+	result := m.share(&m.refreshing, string(key[:])+d.name, func() (*Session, error) {
+		return m.settle(context.WithoutCancel(ctx), key, d)
 	})
+	waiting, cancel := context.WithTimeout(ctx, refreshLimit)
+	defer cancel()
 	select {
-	case <-ctx.Done():
-		m.abandoned.Go(func() { <-result })
-		return nil, ctx.Err()
-	case r := <-result:
-		if r.Err != nil {
-			return nil, r.Err
+	case <-waiting.Done():
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
-		copied := *r.Val.(*Session)
-		return &copied, nil
+		return nil, fmt.Errorf("%w: no new tokens in time", ErrProvider)
+	case r := <-result:
+		return ownOf(r)
 	}
 }
 
-// reread refreshes the session of key unless another request has done so.
-func (m *Manager) reread(ctx context.Context, key Key, needed func(*Session) bool) (*Session, error) {
-	now, err := m.load(ctx, key)
-	if err != nil || !needed(now) {
+// settle makes one replica renew the tokens of key and gives every replica the result:
+// whoever holds the lease asks the provider, the others wait for the row to change.
+func (m *Manager) settle(ctx context.Context, key Key, d demand) (*Session, error) {
+	waiting, cancel := context.WithTimeout(ctx, refreshLimit)
+	defer cancel()
+	owner := newOwner()
+	for {
+		stamp, _ := m.Store.Stamp(key) // from before the read
+		now, err := m.read(ctx, key)
+		if err != nil || !d.needed(now) {
+			return now, err
+		}
+		if cause := m.brakes.on(key, m.Now()); cause != nil {
+			return d.keepOn(now, cause)
+		}
+		asked := time.Now()
+		lease, err := m.Store.Lease(ctx, key, owner, leaseLife)
+		switch {
+		case lease.Held:
+			return m.lead(ctx, key, turn{owner: owner, asked: asked, inherited: lease.Inherited}, d)
+		case d.or(now):
+			return now, nil
+		case err != nil:
+			return nil, fmt.Errorf("%w: lease: %w", ErrStore, err)
+		}
+		if err := m.change(waiting, key, stamp); err != nil {
+			return nil, fmt.Errorf("%w: another replica has not renewed the tokens: %w", ErrProvider, err)
+		}
+	}
+}
+
+// lead renews the tokens under the lease, after it has read the row again: who held the
+// lease before may have done it.
+func (m *Manager) lead(ctx context.Context, key Key, t turn, d demand) (s *Session, err error) {
+	t.held = m.hold(ctx, key, t)
+	settled := false
+	// What a replica that stopped has begun stays in doubt until a provider or the row has
+	// told: the next one inherits it again.
+	defer func() { t.held.end(settled || !t.inherited) }()
+	if t.inherited {
+		m.Logger.WarnContext(ctx, "a replica stopped while it renewed tokens; this one goes on", "finding", finding.RefreshInherited.Code)
+		time.Sleep(inheritGrace)
+	}
+	now, err := m.read(ctx, key)
+	if err != nil || !d.needed(now) {
+		settled = !errors.Is(err, ErrStore)
 		return now, err
 	}
-	return m.refresh(ctx, now)
+	before := now.row.Version
+	s, err = m.refresh(ctx, now, t, d)
+	settled = errors.Is(err, ErrExpired) || errors.Is(err, ErrNone) || err == nil && s.row.Version != before
+	return s, err
 }
 
-// Drain waits for the refreshes under way whose callers have hung up, or for the end
-// of ctx. Call it when no request is served any more, before the Store is closed.
-func (m *Manager) Drain(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { m.abandoned.Wait(); close(done) }()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-done:
-		return nil
-	}
-}
+// alive reports whether the access token can still be used.
+func (m *Manager) alive(s *Session) bool { return m.Now().Before(s.Grant.Tokens.Expiry) }
 
 // refresh makes the one token request and stores what came of it.
-func (m *Manager) refresh(ctx context.Context, s *Session) (*Session, error) {
+func (m *Manager) refresh(ctx context.Context, s *Session, t turn, d demand) (*Session, error) {
 	provider, ok := m.Providers[s.Provider]
 	if !ok || s.Grant.Tokens.Refresh.Empty() {
-		if m.Now().Before(s.Grant.Tokens.Expiry) {
+		if m.alive(s) {
 			return s, nil
 		}
 		return nil, ErrExpired
 	}
-	grant, err := provider.Refresh(ctx, s.Grant)
+	if !t.held.still() {
+		return d.keepOn(s, errLeaseLost)
+	}
+	m.Logger.DebugContext(ctx, "asking the provider for new tokens", "session", s.ID, "provider", s.Provider)
+	asking, cancel := context.WithTimeout(ctx, refreshLimit)
+	grant, err := provider.Refresh(asking, s.Grant)
+	cancel()
 	if err != nil {
-		return m.refused(ctx, s, err)
+		return m.refused(ctx, s, refusal{t, d, err})
 	}
 	s.Grant, s.Renewed = grant, m.Now()
 	err = m.persist(ctx, s)
 	if errors.Is(err, ErrConflict) { // another process was faster, or an attempt of ours succeeded without our knowing
-		return m.load(ctx, s.row.Key)
+		return m.read(ctx, s.row.Key)
 	}
 	if err != nil {
-		m.Logger.ErrorContext(ctx, "renewed tokens not stored", "session", s.ID, "error", err)
-		if errors.Is(err, ErrNone) { // ended meanwhile: nobody may use the new tokens
-			m.Revoke(ctx, s)
-		}
+		m.unstored(ctx, s, err)
 		return nil, err
 	}
 	m.Logger.InfoContext(ctx, "tokens renewed", "session", s.ID, "provider", s.Provider)
 	return s, nil
 }
 
+// unstored settles new tokens that no row has. Those of a session that was ended
+// meanwhile are nobody's to use.
+func (m *Manager) unstored(ctx context.Context, s *Session, cause error) {
+	if !errors.Is(cause, ErrNone) {
+		m.Logger.ErrorContext(ctx, "renewed tokens were lost: if the provider rotates refresh tokens, the session ends at its next renewal",
+			"finding", finding.RefreshLost.Code, "session", s.ID, "error", cause)
+		m.brakes.pull(s.row.Key, m.Now(), cause, true)
+		return
+	}
+	if m.reason(ctx, s.row.Key) == replaced { // its new tokens may be of one grant with its successor's
+		return
+	}
+	m.Logger.InfoContext(ctx, "the session ended while its tokens were renewed", "session", s.ID)
+	revoking, cancel := context.WithTimeout(ctx, revokeLimit)
+	defer cancel()
+	m.Revoke(revoking, s)
+}
+
+// refusal is a refresh that failed.
+type refusal struct {
+	turn
+	demand
+	cause error
+}
+
 // refused settles a failed refresh (RFC 10017 6.1.2.2): a refusal or an ID token
 // that is not ours ends the session; anything else keeps it, and the access token
 // as long as that lives.
-func (m *Manager) refused(ctx context.Context, s *Session, cause error) (*Session, error) {
+func (m *Manager) refused(ctx context.Context, s *Session, r refusal) (*Session, error) {
 	var failure *rp.Error
-	if errors.As(cause, &failure) && (failure.Kind == rp.Refused || failure.Kind == rp.Invalid) {
-		m.Logger.WarnContext(ctx, "session ended: the provider does not renew it", "session", s.ID, "provider", s.Provider, "error", cause)
-		m.drop(ctx, s.row.Key)
-		return nil, fmt.Errorf("%w: %w", ErrExpired, cause)
+	known := errors.As(r.cause, &failure)
+	if !known || (failure.Kind != rp.Refused && failure.Kind != rp.Invalid) {
+		m.Logger.WarnContext(ctx, "tokens not renewed", "session", s.ID, "provider", s.Provider, "error", r.cause)
+		m.brakes.pull(s.row.Key, m.Now(), r.cause, !known || failure.Kind == rp.Fault && failure.Status == 0)
+		return r.keepOn(s, r.cause)
 	}
-	m.Logger.WarnContext(ctx, "tokens not renewed", "session", s.ID, "provider", s.Provider, "error", cause)
-	if m.Now().Before(s.Grant.Tokens.Expiry) {
+	if !r.held.still() { // another replica asks with the same refresh token: the row will tell who was served
+		return r.keepOn(s, errLeaseLost)
+	}
+	m.note(ctx, s.row.Key, Refused)
+	switch err := m.Store.Delete(ctx, s.row.Key, s.row.Version); {
+	case errors.Is(err, ErrConflict): // a replica that took the lease from us was not refused: its tokens count
+		m.drop(ctx, noteKey(s.row.Key))
+		return m.read(ctx, s.row.Key)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	attrs := []any{"session", s.ID, "provider", s.Provider, "reason", string(Refused), "error", r.cause}
+	if r.inherited || m.brakes.doubtful(s.row.Key) {
+		attrs = append(attrs, "finding", finding.RefreshLost.Code)
+	}
+	m.Logger.WarnContext(ctx, "session ended: the provider does not renew it", attrs...)
+	return nil, fmt.Errorf("%w: %w", ErrExpired, r.cause)
+}
+
+// keepOn is the session without new tokens: its access token may do.
+func (d demand) keepOn(s *Session, cause error) (*Session, error) {
+	if d.or(s) {
 		return s, nil
 	}
 	return nil, fmt.Errorf("%w: %w", ErrProvider, cause)
@@ -142,7 +235,9 @@ func (m *Manager) refused(ctx context.Context, s *Session, cause error) (*Sessio
 // persist writes new tokens and does not give up at the first fault: the provider
 // has rotated already, so what is not stored is lost.
 func (m *Manager) persist(ctx context.Context, s *Session) error {
-	for wait := 50 * time.Millisecond; ; wait *= 2 {
+	ctx, cancel := context.WithTimeout(ctx, persistLimit)
+	defer cancel()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, persistEvery) {
 		err := m.write(ctx, s)
 		if err == nil || !errors.Is(err, ErrStore) {
 			return err
@@ -155,45 +250,17 @@ func (m *Manager) persist(ctx context.Context, s *Session) error {
 	}
 }
 
-// load reads and opens the row of key: ErrNone or ErrStore.
-func (m *Manager) load(ctx context.Context, key Key) (*Session, error) {
-	row, err := m.Store.Load(ctx, key)
-	if errors.Is(err, ErrNone) {
-		return nil, ErrNone
-	} else if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrStore, err)
+// Drain waits for the refreshes and revocations under way, or for the end of ctx. Call it
+// when no request is served any more, before the Store is closed.
+func (m *Manager) Drain(ctx context.Context) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for m.busy.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
 	}
-	plain, _, err := m.Ring.Open(purposeRecord, m.bind(key), row.Data)
-	if err != nil {
-		m.Logger.WarnContext(ctx, "a stored session cannot be opened and counts as none: its key is gone, or it was changed or moved")
-		return nil, ErrNone
-	}
-	record, err := unmarshal(plain)
-	if err != nil {
-		m.Logger.WarnContext(ctx, "a stored session cannot be read and counts as none", "error", err)
-		return nil, ErrNone
-	}
-	if !m.Now().Before(record.Expires) { // sealed, unlike the row's own times
-		return nil, ErrNone
-	}
-	row.Data = nil
-	return &Session{Record: record, Idle: row.Idle, row: row}, nil
-}
-
-// write seals and saves s; the store decides whether it is still the same row.
-func (m *Manager) write(ctx context.Context, s *Session) error {
-	plain, err := s.marshal()
-	if err != nil {
-		return fmt.Errorf("session: record: %w", err)
-	}
-	row := s.row
-	row.Data = m.Ring.Seal(purposeRecord, m.bind(row.Key), plain)
-	version, err := m.Store.Save(ctx, row)
-	if errors.Is(err, ErrNone) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTooLarge) {
-		return err
-	} else if err != nil {
-		return fmt.Errorf("%w: %w", ErrStore, err)
-	}
-	s.row.Version = version
 	return nil
 }

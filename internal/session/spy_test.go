@@ -66,9 +66,30 @@ func (s *spyStore) Touch(ctx context.Context, key session.Key, seen, idle time.T
 	return s.Store.Touch(ctx, key, seen, idle)
 }
 
-func (s *spyStore) Delete(ctx context.Context, key session.Key) error {
+func (s *spyStore) Delete(ctx context.Context, key session.Key, version uint64) error {
 	if err := s.note("delete"); err != nil {
 		return err
 	}
-	return s.Store.Delete(ctx, key)
+	return s.Store.Delete(ctx, key, version)
+}
+
+func (s *spyStore) Find(ctx context.Context, tags []session.Tag, limit int) ([]session.Row, error) {
+	if err := s.note("find"); err != nil {
+		return nil, err
+	}
+	return s.Store.Find(ctx, tags, limit)
+}
+
+func (s *spyStore) Lease(ctx context.Context, key session.Key, owner session.Owner, ttl time.Duration) (session.Lease, error) {
+	if err := s.note("lease"); err != nil {
+		return session.Lease{}, err
+	}
+	return s.Store.Lease(ctx, key, owner, ttl)
+}
+
+func (s *spyStore) Release(ctx context.Context, key session.Key, owner session.Owner) error {
+	if err := s.note("release"); err != nil {
+		return err
+	}
+	return s.Store.Release(ctx, key, owner)
 }

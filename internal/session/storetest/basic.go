@@ -134,6 +134,74 @@ func deletes() []rule {
 	}
 }
 
+func versionedDeletes() []rule {
+	return []rule{
+		{"Delete of the row's version removes it", func(t *tester) {
+			row, other := t.inserted(1, "x"), t.inserted(2, "y")
+			row.Version = t.save(row)
+			t.wantDeleteError(row.Key, 2, nil)
+			t.wantNone(row.Key)
+			t.wantRow(other)
+		}},
+		{"Delete of another version is ErrConflict and removes nothing", func(t *tester) {
+			row := t.inserted(1, "x")
+			row.Version = t.save(row)
+			for _, version := range []uint64{1, 3, math.MaxInt64, math.MaxInt64 + 1, math.MaxUint64} {
+				t.wantDeleteError(row.Key, version, session.ErrConflict)
+			}
+			t.wantRow(row)
+		}},
+		{"Delete of version 0 removes whatever version there is", func(t *tester) {
+			row := t.inserted(1, "x")
+			t.save(row)
+			t.wantDeleteError(row.Key, 0, nil)
+			t.wantNone(row.Key)
+		}},
+		{"Delete of any version of a missing row is no error", func(t *tester) {
+			row := t.inserted(1, "x")
+			t.remove(row.Key)
+			for _, version := range []uint64{0, 1, 2, math.MaxUint64} {
+				t.wantDeleteError(row.Key, version, nil)
+			}
+		}},
+		{"Delete of any version of a row that is over is no error", func(t *tester) {
+			row := t.inserted(1, "x")
+			t.clock.Set(row.Idle)
+			for _, version := range []uint64{2, 1, 0} {
+				t.wantDeleteError(row.Key, version, nil)
+				t.wantNone(row.Key)
+			}
+			t.wantRow(t.inserted(1, "again"))
+		}},
+		{"of a Delete and a Save of one version, exactly one happens", func(t *tester) {
+			for key := range byte(32) {
+				row := t.inserted(key, "x")
+				var deleted, saved error
+				together(
+					func() { deleted = t.store.Delete(t.Context(), row.Key, 1) },
+					func() { _, saved = t.store.Save(t.Context(), row) },
+				)
+				switch {
+				case deleted == nil && is(saved, session.ErrNone):
+					t.wantNone(row.Key)
+				case is(deleted, session.ErrConflict) && saved == nil:
+					row.Version = 2
+					t.wantRow(row)
+				default:
+					t.Errorf("Delete: %v, Save: %v", deleted, saved)
+				}
+			}
+		}},
+	}
+}
+
+func (t *tester) wantDeleteError(key session.Key, version uint64, want error) {
+	t.Helper()
+	if err := t.store.Delete(t.Context(), key, version); !is(err, want) {
+		t.Errorf("Delete of version %d: got %v, want %v", version, err, want)
+	}
+}
+
 func saves() []rule {
 	return []rule{
 		{"an insert gives version 1, and every Save one more", func(t *tester) {

@@ -118,6 +118,9 @@ func faults() []rule {
 					t.Errorf("%s: got %v, want a fault", name, err)
 				}
 			}
+			if _, ok := t.store.Stamp(row.Key); ok {
+				t.Error("Stamp: ok")
+			}
 		}},
 	}
 }

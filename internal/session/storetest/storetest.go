@@ -12,20 +12,38 @@ import (
 	"genkan/internal/session"
 )
 
-// Run checks the stores that open makes. Each call of open gives an empty store
-// that ends its rows by now; Run closes it. The clock starts at the present, so
-// that a server with a clock of its own removes nothing early.
-func Run(t *testing.T, open func(t *testing.T, now func() time.Time) session.Store) {
-	for _, group := range [][]rule{
-		basics(), keys(), deletes(), saves(), touches(), lifetimes(), sweeps(), faults(), races(), touchRaces(), sweepRaces(),
-	} {
+// Options is how Run gets at stores of one kind.
+type Options struct {
+	// Open gives an empty store that ends its rows by now; Run closes it. The clock
+	// starts at the present, so that a server with a clock of its own removes nothing
+	// early.
+	Open func(t *testing.T, now func() time.Time) session.Store
+	// Sibling opens the medium of store, which Open has made, once more, as another
+	// process would, with the same clock; Run closes it. Nil when a medium has one store.
+	Sibling func(t *testing.T, store session.Store) session.Store
+	// SelfSweeping says that the medium removes rows that are over by itself, so that
+	// Sweep has none to count.
+	SelfSweeping bool
+}
+
+// Run checks the stores of o.
+func Run(t *testing.T, o Options) {
+	groups := [][]rule{
+		basics(), keys(), deletes(), versionedDeletes(), saves(), touches(), lifetimes(), sweeps(), faults(),
+		races(), touchRaces(), sweepRaces(),
+		tags(), tagBytes(), finds(), goneRows(), crowds(), leases(), lapses(), leaseRaces(), stamps(), failedWrites(),
+	}
+	if o.Sibling != nil {
+		groups = append(groups, siblings(), siblingStamps())
+	}
+	for _, group := range groups {
 		for _, rule := range group {
 			t.Run(rule.name, func(t *testing.T) {
 				t.Parallel()
 				clock := &clock{now: time.Now().Truncate(time.Millisecond)}
-				store := open(t, clock.Now)
+				store := o.Open(t, clock.Now)
 				t.Cleanup(func() { _ = store.Close() })
-				rule.check(&tester{T: t, store: store, clock: clock})
+				rule.check(&tester{T: t, Options: o, store: store, clock: clock})
 			})
 		}
 	}
@@ -56,6 +74,7 @@ func (c *clock) Set(now time.Time) {
 // tester is a subtest with its store and clock.
 type tester struct {
 	*testing.T
+	Options
 	store session.Store
 	clock *clock
 }
@@ -102,15 +121,23 @@ func (t *tester) wantRow(want session.Row) {
 		t.Errorf("Load: %v", err)
 		return
 	}
+	t.wantSame("Load", got, want)
+}
+
+func (t *tester) wantSame(call string, got, want session.Row) {
+	t.Helper()
 	if got.Key != want.Key || got.Version != want.Version || !bytes.Equal(got.Data, want.Data) {
-		t.Errorf("Load: key %x, version %d, %d bytes of data; want %x, %d, %d", got.Key, got.Version, len(got.Data), want.Key, want.Version, len(want.Data))
+		t.Errorf("%s: key %x, version %d, %d bytes of data; want %x, %d, %d", call, got.Key, got.Version, len(got.Data), want.Key, want.Version, len(want.Data))
+	}
+	if len(got.Tags) > 0 {
+		t.Errorf("%s: %d tags, want none", call, len(got.Tags))
 	}
 	for _, moment := range []struct {
 		name      string
 		got, want time.Time
 	}{{"Seen", got.Seen, want.Seen}, {"Idle", got.Idle, want.Idle}, {"Expires", got.Expires, want.Expires}} {
 		if cut := moment.want.UTC().Truncate(time.Millisecond); !moment.got.Equal(cut) || moment.got.Location() != time.UTC {
-			t.Errorf("Load: %s %v, want %v", moment.name, moment.got, cut)
+			t.Errorf("%s: %s %v, want %v", call, moment.name, moment.got, cut)
 		}
 	}
 }
@@ -131,15 +158,28 @@ func (t *tester) touch(row session.Row, seen, idle time.Time) {
 
 func (t *tester) remove(key session.Key) {
 	t.Helper()
-	if err := t.store.Delete(t.Context(), key); err != nil {
+	if err := t.store.Delete(t.Context(), key, 0); err != nil {
 		t.Errorf("Delete: %v", err)
 	}
 }
 
 func (t *tester) wantSwept(limit, want int) {
 	t.Helper()
+	if t.SelfSweeping {
+		want = 0
+	}
 	if swept, err := t.store.Sweep(t.Context(), limit); err != nil || swept != want {
 		t.Errorf("Sweep(%d): got %d, %v; want %d", limit, swept, err, want)
+	}
+}
+
+// eventually asks until it is so, or for limit.
+func (t *tester) eventually(limit time.Duration, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(limit); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
 	}
 }
 
@@ -155,8 +195,15 @@ func operations(store session.Store, row session.Row) map[string]func(context.Co
 		"Touch": func(ctx context.Context) error {
 			return store.Touch(ctx, row.Key, row.Seen.Add(time.Minute), row.Idle.Add(time.Minute))
 		},
-		"Delete": func(ctx context.Context) error { return store.Delete(ctx, row.Key) },
-		"Sweep":  func(ctx context.Context) error { _, err := store.Sweep(ctx, 100); return err },
-		"Ping":   store.Ping,
+		"Delete":              func(ctx context.Context) error { return store.Delete(ctx, row.Key, 0) },
+		"Delete of a version": func(ctx context.Context) error { return store.Delete(ctx, row.Key, row.Version) },
+		"Find":                func(ctx context.Context) error { _, err := store.Find(ctx, []session.Tag{{1}}, 10); return err },
+		"Lease": func(ctx context.Context) error {
+			_, err := store.Lease(ctx, row.Key, session.Owner{1}, time.Minute)
+			return err
+		},
+		"Release": func(ctx context.Context) error { return store.Release(ctx, row.Key, session.Owner{1}) },
+		"Sweep":   func(ctx context.Context) error { _, err := store.Sweep(ctx, 100); return err },
+		"Ping":    store.Ping,
 	}
 }

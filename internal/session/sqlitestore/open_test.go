@@ -1,4 +1,4 @@
-package sqlstore
+package sqlitestore
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ func TestOpenMakesAFileThatOnlyThisUserReads(t *testing.T) {
 		{"new/deep/sessions.db", 0o600},
 		{"new/deep/sessions.db-wal", 0o600},
 		{"new/deep/sessions.db-shm", 0o600},
+		{"new/deep/sessions.db-stamps", 0o600},
 	} {
 		wantMode(t, filepath.Join(home, row.name), row.want)
 	}
@@ -42,14 +44,14 @@ func TestOpenNarrowsAFileThatOthersCouldRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(folder, "sessions.db")
-	saveOne(t, open(t, path, time.Now)) // stays open, so that all three files are there
-	for _, suffix := range []string{"", "-wal", "-shm"} {
+	saveOne(t, open(t, path, time.Now)) // stays open, so that all files are there
+	for _, suffix := range []string{"", "-wal", "-shm", "-stamps"} {
 		if err := os.Chmod(path+suffix, 0o664); err != nil {
 			t.Fatal(err)
 		}
 	}
 	open(t, path, time.Now)
-	for _, suffix := range []string{"", "-wal", "-shm"} {
+	for _, suffix := range []string{"", "-wal", "-shm", "-stamps"} {
 		wantMode(t, path+suffix, 0o600)
 	}
 	wantMode(t, folder, fs.ModeDir|0o755) // a folder that was there is not ours to change
@@ -108,6 +110,24 @@ func TestOpenTellsWhatIsWrongWithTheFile(t *testing.T) {
 	}
 }
 
+func TestOpenTellsWhatIsWrongWithTheStamps(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name, want string
+		make       func(path string) error
+	}{
+		{"folder", "is a directory", func(path string) error { return os.Mkdir(path, 0o700) }},
+		{"link", "symbolic links", func(path string) error { return os.Symlink(os.DevNull, path) }},
+		{"pipe", "not a regular file", func(path string) error { return syscall.Mkfifo(path, 0o600) }},
+	} {
+		path := filepath.Join(t.TempDir(), row.name)
+		if err := row.make(path + "-stamps"); err != nil {
+			t.Fatal(err)
+		}
+		wantOpenError(t, path, row.want)
+	}
+}
+
 func TestOpenTellsWhatIsWrongWithThePath(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -141,6 +161,55 @@ func TestOpenAtOnceMigratesOnce(t *testing.T) {
 	wantHealthy(t, open(t, path, time.Now), 8)
 }
 
+// A file of the first schema has sessions that no tag finds, until they are saved.
+func TestOpenBringsAnOldFileUpToDate(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sessions.db")
+	if err := makeFile(path); err != nil {
+		t.Fatal(err)
+	}
+	old, err := connect(path, writeOptions, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := schema.ReadFile("schema/0001_session.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := newRow()
+	for _, step := range []struct {
+		query string
+		args  []any
+	}{
+		{string(first), nil},
+		{"PRAGMA user_version = 1", nil},
+		{
+			"INSERT INTO session (key, version, seen, idle, expires, data) VALUES (?, 7, ?, ?, ?, ?)",
+			[]any{row.Key[:], row.Seen.UnixMilli(), row.Idle.UnixMilli(), row.Expires.UnixMilli(), row.Data},
+		},
+	} {
+		if _, err := old.ExecContext(t.Context(), step.query, step.args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store := open(t, path, time.Now)
+	loaded, err := store.Load(t.Context(), row.Key)
+	if err != nil || loaded.Version != 7 || !bytes.Equal(loaded.Data, row.Data) {
+		t.Fatalf("version %d, %v", loaded.Version, err)
+	}
+	loaded.Tags = []session.Tag{{1}}
+	if _, err := store.Save(t.Context(), loaded); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := store.Find(t.Context(), loaded.Tags, 10); err != nil || len(found) != 1 {
+		t.Errorf("%d rows found, %v", len(found), err)
+	}
+	wantHealthy(t, store, 1)
+}
+
 func TestConnectionsAreSetUpAsPromised(t *testing.T) {
 	t.Parallel()
 	store := open(t, filepath.Join(t.TempDir(), "sessions.db"), time.Now)
@@ -151,7 +220,7 @@ func TestConnectionsAreSetUpAsPromised(t *testing.T) {
 		{"journal_mode", "wal", store.write},
 		{"journal_mode", "wal", store.read},
 		{"synchronous", "2", store.write}, // FULL
-		{"user_version", "1", store.read},
+		{"user_version", "2", store.read},
 	} {
 		var got string
 		if err := row.db.QueryRowContext(t.Context(), "PRAGMA "+row.pragma).Scan(&got); err != nil || got != row.want {
@@ -199,20 +268,43 @@ func wantOpenError(t *testing.T, path, want string) {
 		_ = store.Close()
 		t.Fatal("Open took it")
 	}
-	if text := err.Error(); !strings.HasPrefix(text, "sqlstore: "+path+": ") || !strings.Contains(text, want) {
+	if text := err.Error(); !strings.HasPrefix(text, "sqlitestore: "+path+": ") || !strings.Contains(text, want) {
 		t.Errorf("error %q, want the path and %q", text, want)
 	}
 }
 
-// wantHealthy asserts that SQLite finds no fault in the file, and how many rows it has.
+// wantHealthy asserts that the file is sound, and how many rows it has.
 func wantHealthy(t *testing.T, store *Store, rows int) {
+	t.Helper()
+	wantSound(t, store)
+	wantCount(t, store, "FROM session", rows)
+}
+
+// wantIntegrity asserts that SQLite finds no fault in the file.
+func wantIntegrity(t *testing.T, store *Store) {
 	t.Helper()
 	var verdict string
 	if err := store.read.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
 		t.Errorf("integrity_check: %q, %v", verdict, err)
 	}
+}
+
+// wantSound asserts that, and that the index of tags is what the rows say.
+func wantSound(t *testing.T, store *Store) {
+	t.Helper()
+	wantIntegrity(t, store)
+	var tags int
+	if err := store.read.QueryRowContext(t.Context(), "SELECT ifnull(sum(length(tags)), 0) / 32 FROM session").Scan(&tags); err != nil {
+		t.Error(err)
+	}
+	wantCount(t, store, "FROM session_tag", tags)
+	wantCount(t, store, "FROM session_tag JOIN session USING (key) WHERE instr(tags, tag) > 0", tags)
+}
+
+func wantCount(t *testing.T, store *Store, from string, want int) {
+	t.Helper()
 	var count int
-	if err := store.read.QueryRowContext(t.Context(), "SELECT count(*) FROM session").Scan(&count); err != nil || count != rows {
-		t.Errorf("%d rows, %v; want %d", count, err, rows)
+	if err := store.read.QueryRowContext(t.Context(), "SELECT count(*) "+from).Scan(&count); err != nil || count != want {
+		t.Errorf("%d rows %s, %v; want %d", count, from, err, want)
 	}
 }

@@ -1,4 +1,4 @@
-package sqlstore
+package sqlitestore
 
 import (
 	"context"
@@ -34,7 +34,25 @@ func (p *pair) Touch(ctx context.Context, key session.Key, seen, idle time.Time)
 	return p.next().Touch(ctx, key, seen, idle)
 }
 
-func (p *pair) Delete(ctx context.Context, key session.Key) error { return p.next().Delete(ctx, key) }
+func (p *pair) Delete(ctx context.Context, key session.Key, version uint64) error {
+	return p.next().Delete(ctx, key, version)
+}
+
+func (p *pair) Find(ctx context.Context, tags []session.Tag, limit int) ([]session.Row, error) {
+	return p.next().Find(ctx, tags, limit)
+}
+
+func (p *pair) Stamp(key session.Key) (uint64, bool) { return p.next().Stamp(key) }
+
+func (p *pair) Lag() time.Duration { return p.next().Lag() }
+
+func (p *pair) Lease(ctx context.Context, key session.Key, owner session.Owner, ttl time.Duration) (session.Lease, error) {
+	return p.next().Lease(ctx, key, owner, ttl)
+}
+
+func (p *pair) Release(ctx context.Context, key session.Key, owner session.Owner) error {
+	return p.next().Release(ctx, key, owner)
+}
 
 func (p *pair) Sweep(ctx context.Context, limit int) (int, error) { return p.next().Sweep(ctx, limit) }
 

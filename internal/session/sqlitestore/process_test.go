@@ -1,4 +1,4 @@
-package sqlstore
+package sqlitestore
 
 import (
 	"bufio"
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -38,8 +39,11 @@ func child(ctx context.Context, role, path string) error {
 	if err != nil {
 		return err
 	}
-	if role == "write" {
+	switch role {
+	case "write":
 		return writeForever(ctx, store)
+	case "obey":
+		return obey(ctx, store)
 	}
 	fmt.Println("ready")
 	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
@@ -48,52 +52,81 @@ func child(ctx context.Context, role, path string) error {
 	return errors.Join(count(ctx, store), store.Close())
 }
 
-// TestCommittedSessionsSurviveKill kills a writing process at a random moment: what
-// it has reported as written must be there, and what it has reported as deleted must
-// not, in the file that it and its killed predecessors left.
+// process is another process and its pipes.
+type process struct {
+	*exec.Cmd
+	in  io.Writer
+	out *bufio.Reader
+}
+
+func start(t *testing.T, role, path string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.CommandContext(t.Context(), os.Args[0], "child", role, path)}
+	p.Stderr = os.Stderr
+	in, err := p.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.in, p.out = in, bufio.NewReader(out)
+	return p
+}
+
+// kill is kill -9.
+func (p *process) kill(t *testing.T) {
+	t.Helper()
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("the other process ended with %v, want killed", err)
+	}
+}
+
+// TestCommittedSessionsSurviveKill kills a writing process fifty times, each time at a
+// random moment: what it has reported as written must be there, and what it has
+// reported as deleted must not, in the file that it and its killed predecessors left.
 func TestCommittedSessionsSurviveKill(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "sessions.db")
-	reported := map[session.Key]string{}
-	for range 5 {
-		after := 1 + rand.IntN(300)
-		killWriter(t, path, after, reported)
+	all := map[session.Key]string{}
+	for range 50 {
+		after := 1 + rand.IntN(60)
+		reported := killWriter(t, path, after)
 		store := open(t, path, time.Now)
-		var verdict string
-		if err := store.read.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
-			t.Fatalf("killed after %d reports: integrity_check %q, %v", after, verdict, err)
-		}
-		for key, state := range reported {
-			if fault := checkReported(t.Context(), store, key, state); fault != "" {
-				t.Errorf("killed after %d reports: reported %q, but %s", after, state, fault)
-			}
-		}
+		wantIntegrity(t, store)
+		wantReported(t, store, reported)
 		saveOne(t, store)
 		if err := store.Close(); err != nil {
 			t.Fatal(err)
 		}
+		if t.Failed() {
+			t.Fatalf("killed after %d reports", after)
+		}
+		maps.Copy(all, reported)
 	}
-	if len(reported) < 5 {
-		t.Errorf("only %d sessions were written", len(reported))
+	if len(all) < 200 {
+		t.Errorf("only %d sessions were written", len(all))
 	}
+	store := open(t, path, time.Now)
+	wantSound(t, store)
+	wantReported(t, store, all)
 }
 
-// killWriter starts a writer, kills it after a number of reports, and notes the last
+// killWriter starts a writer, kills it after a number of reports, and returns the last
 // report of each key, also of those that were still in the pipe.
-func killWriter(t *testing.T, path string, after int, reported map[session.Key]string) {
+func killWriter(t *testing.T, path string, after int) map[session.Key]string {
 	t.Helper()
-	writer := exec.CommandContext(t.Context(), os.Args[0], "child", "write", path)
-	writer.Stderr = os.Stderr
-	out, err := writer.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := writer.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewReader(out)
+	writer := start(t, "write", path)
+	reported := map[session.Key]string{}
 	for n := 1; ; n++ {
-		line, err := lines.ReadString('\n')
+		line, err := writer.out.ReadString('\n')
 		if err != nil {
 			if !errors.Is(err, io.EOF) || n <= after {
 				t.Errorf("the writer ended after %d reports: %v", n, err)
@@ -115,6 +148,19 @@ func killWriter(t *testing.T, path string, after int, reported map[session.Key]s
 	if err := writer.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("the writer ended with %v, want killed", err)
 	}
+	return reported
+}
+
+func wantReported(t *testing.T, store *Store, reported map[session.Key]string) {
+	t.Helper()
+	for key, state := range reported {
+		if fault := checkReported(t.Context(), store, key, state); fault != "" {
+			t.Errorf("reported %q, but %s", state, fault)
+		}
+		if _, ok := store.Stamp(key); !ok {
+			t.Error("a stamp is not trusted after the restart")
+		}
+	}
 }
 
 func checkReported(ctx context.Context, store *Store, key session.Key, state string) (fault string) {
@@ -134,6 +180,10 @@ func checkReported(ctx context.Context, store *Store, key session.Key, state str
 	}
 	if !bytes.Equal(row.Data, bytes.Repeat(key[:], 64)) {
 		return "with other data"
+	}
+	found, err := store.Find(ctx, []session.Tag{session.Tag(key)}, 10)
+	if err != nil || len(found) != 1 || found[0].Version != row.Version {
+		return fmt.Sprintf("Find gives %d rows, %v", len(found), err)
 	}
 	return ""
 }
@@ -157,7 +207,8 @@ func writeForever(ctx context.Context, store *Store) error {
 func writeOne(ctx context.Context, store *Store) error {
 	row := newRow()
 	report := func(state any) { fmt.Printf("%x %v\n", row.Key, state) } // one write(2), so lines stay whole
-	for range 1 + rand.IntN(3) {
+	for i := range 1 + rand.IntN(3) {
+		row.Tags = []session.Tag{session.Tag(row.Key), {31: byte(i)}}
 		version, err := store.Save(ctx, row)
 		if err != nil {
 			return err
@@ -172,7 +223,7 @@ func writeOne(ctx context.Context, store *Store) error {
 		return nil
 	}
 	report("deleting")
-	if err := store.Delete(ctx, row.Key); err != nil {
+	if err := store.Delete(ctx, row.Key, 0); err != nil {
 		return err
 	}
 	report("deleted")
@@ -188,20 +239,8 @@ func TestTwoProcessesShareOneFile(t *testing.T) {
 	if _, err := store.Save(t.Context(), counter()); err != nil {
 		t.Fatal(err)
 	}
-	other := exec.CommandContext(t.Context(), os.Args[0], "child", "count", path)
-	other.Stderr = os.Stderr
-	in, err := other.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := other.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+	other := start(t, "count", path)
+	if line, err := other.out.ReadString('\n'); line != "ready\n" {
 		t.Fatalf("the other process said %q, %v", line, err)
 	}
 	var wait sync.WaitGroup
@@ -210,7 +249,7 @@ func TestTwoProcessesShareOneFile(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	fmt.Fprintln(in, "go")
+	fmt.Fprintln(other.in, "go")
 	wait.Wait()
 	if err := other.Wait(); err != nil {
 		t.Fatalf("the other process: %v", err)

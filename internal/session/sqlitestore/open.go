@@ -1,4 +1,4 @@
-package sqlstore
+package sqlitestore
 
 import (
 	"context"
@@ -34,7 +34,7 @@ func Open(ctx context.Context, path string, now func() time.Time) (*Store, error
 	case isCode(err, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
 		err = fmt.Errorf("%w; moving it and its -wal away ends its sessions and starts a new one", err)
 	}
-	return nil, fmt.Errorf("sqlstore: %s: %w", path, err)
+	return nil, fmt.Errorf("sqlitestore: %s: %w", path, err)
 }
 
 func (s *Store) open(ctx context.Context, path string) (err error) {
@@ -45,6 +45,12 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 	if err := makeFile(path); err != nil {
 		return err
 	}
+	// A link to the file is another name of it: SQLite puts -wal and -shm beside the
+	// file itself, and so must be the stamps.
+	path, err = filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
 	s.read, err = connect(path, readOptions, readers)
 	if err != nil {
 		return err
@@ -53,17 +59,36 @@ func (s *Store) open(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	err = retry(ctx, func(ctx context.Context) (err error) {
-		if err := s.migrate(ctx); err != nil {
-			return fmt.Errorf("migrate: %w", err)
-		}
-		s.load, err = s.read.PrepareContext(ctx, loadRow)
-		return err
-	})
-	if err != nil {
+	if err := s.start(ctx, path); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	return nil
+}
+
+func (s *Store) start(ctx context.Context, path string) error {
+	if err := s.stamps.open(ctx, path+"-stamps"); err != nil {
+		return fmt.Errorf("stamps: %w", err)
+	}
+	return retry(ctx, func(ctx context.Context) error {
+		if err := s.migrate(ctx); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+		return s.prepare(ctx)
+	})
+}
+
+func (s *Store) prepare(ctx context.Context) (err error) {
+	s.writing = map[string]*sql.Stmt{}
+	for _, query := range []string{
+		insertRow, replaceRow, versionOfRow, touchRow, deleteRow, deleteVersion,
+		sweepRows, sweepLeases, takeLease, heldLease, endLease, writeNothing,
+	} {
+		if s.writing[query], err = s.write.PrepareContext(ctx, query); err != nil {
+			return err
+		}
+	}
+	s.load, err = s.read.PrepareContext(ctx, loadRow)
+	return err
 }
 
 // makeFile makes what is missing. It opens no file that exists: closing one drops

@@ -1,14 +1,16 @@
-// Package sqlstore keeps sessions in a SQL database: SQLite in one file, which
-// several processes of one machine may share.
+// Package sqlitestore keeps sessions in SQLite: in one file, which several processes
+// of one machine may share.
 //
-// It owns the file, its permissions, its schema and its locks; what is inside a
-// row it does not know. The file must be on a local disk of Linux or macOS, since
-// SQLite's write-ahead log needs shared memory and honest locks.
+// It owns the file, those beside it (-wal, -shm, -stamps), their permissions, the
+// schema and the locks; what is inside a row it does not know. They must be on a local
+// disk of Linux or macOS, since SQLite's write-ahead log and the stamps need shared
+// memory and honest locks. None of them may be replaced, by a restored copy for
+// instance, while a process has them open: it would go on with what it has loaded.
 //
 // Every commit is flushed to the disk (synchronous=FULL). The process could be
 // killed without that, but a loss of power could then bring back a session that
 // had signed out, or a refresh token that the provider has already rotated.
-package sqlstore
+package sqlitestore
 
 import (
 	"context"
@@ -32,16 +34,22 @@ const (
 	wait = 5 * time.Second
 	// pause is between two tries when another process holds the lock.
 	pause = 10 * time.Millisecond
-	// readers is how many connections serve Load.
+	// readers is how many connections serve Load and Find.
 	readers = 4
+	// abandoned is how long after its end a lease nobody has released is kept.
+	abandoned = 10 * time.Minute
 )
 
 // Store is a session.Store in one SQLite file.
 type Store struct {
-	now   func() time.Time
-	write *sql.DB // one connection: writers queue here, not in SQLite's busy loop
-	read  *sql.DB
-	load  *sql.Stmt // runs once per request, and preparing it takes as long as running it
+	now    func() time.Time
+	write  *sql.DB // one connection: writers queue here, not in SQLite's busy loop
+	read   *sql.DB
+	stamps stamps
+
+	// Preparing a statement takes as long as running it.
+	load    *sql.Stmt
+	writing map[string]*sql.Stmt // by its text
 }
 
 var _ session.Store = (*Store)(nil)
@@ -50,14 +58,10 @@ var _ session.Store = (*Store)(nil)
 func (s *Store) Load(ctx context.Context, key session.Key) (session.Row, error) {
 	row := session.Row{Key: key}
 	err := s.do(ctx, "load", func(ctx context.Context) error {
-		var version, seen, idle, expires int64
-		err := s.load.QueryRowContext(ctx, key[:], s.now().UnixMilli()).
-			Scan(&version, &seen, &idle, &expires, &row.Data)
+		err := scan(s.load.QueryRowContext(ctx, key[:], s.now().UnixMilli()), &row)
 		if errors.Is(err, sql.ErrNoRows) {
 			return session.ErrNone
 		}
-		row.Version = uint64(version)
-		row.Seen, row.Idle, row.Expires = timeOf(seen), timeOf(idle), timeOf(expires)
 		return err
 	})
 	if err != nil {
@@ -68,16 +72,17 @@ func (s *Store) Load(ctx context.Context, key session.Key) (session.Row, error) 
 
 // Save implements session.Store.
 func (s *Store) Save(ctx context.Context, row session.Row) (uint64, error) {
-	if len(row.Data) > session.MaxData {
+	if len(row.Data) > session.MaxData || len(row.Tags) > session.MaxTags {
 		return 0, session.ErrTooLarge
 	}
 	data := row.Data
 	if data == nil {
 		data = []byte{} // nil would be NULL
 	}
+	defer s.stamps.change(row.Key)()
 	err := s.do(ctx, "save", func(ctx context.Context) error {
 		now := s.now().UnixMilli()
-		args := []any{row.Key[:], int64(row.Version), row.Seen.UnixMilli(), row.Idle.UnixMilli(), row.Expires.UnixMilli(), data, now}
+		args := []any{row.Key[:], int64(row.Version), row.Seen.UnixMilli(), row.Idle.UnixMilli(), row.Expires.UnixMilli(), data, setOf(row.Tags), now}
 		query := replaceRow
 		if row.Version == 0 {
 			query = insertRow
@@ -88,11 +93,7 @@ func (s *Store) Save(ctx context.Context, row session.Row) (uint64, error) {
 		case row.Version == 0:
 			return session.ErrConflict
 		}
-		var version int64
-		switch err := s.write.QueryRowContext(ctx, versionOfRow, row.Key[:], now).Scan(&version); {
-		case errors.Is(err, sql.ErrNoRows):
-			return session.ErrNone
-		case err != nil:
+		if err := s.present(ctx, row.Key, now); err != nil {
 			return err
 		}
 		return session.ErrConflict
@@ -115,17 +116,44 @@ func (s *Store) Touch(ctx context.Context, key session.Key, seen, idle time.Time
 }
 
 // Delete implements session.Store.
-func (s *Store) Delete(ctx context.Context, key session.Key) error {
+func (s *Store) Delete(ctx context.Context, key session.Key, version uint64) error {
+	defer s.stamps.change(key)()
 	return s.do(ctx, "delete", func(ctx context.Context) error {
-		_, err := s.exec(ctx, deleteRow, key[:])
-		return err
+		if version == 0 {
+			_, err := s.exec(ctx, deleteRow, key[:])
+			return err
+		}
+		if changed, err := s.exec(ctx, deleteVersion, key[:], int64(version)); err != nil || changed > 0 {
+			return err
+		}
+		switch err := s.present(ctx, key, s.now().UnixMilli()); {
+		case errors.Is(err, session.ErrNone):
+			return nil
+		case err != nil:
+			return err
+		}
+		return session.ErrConflict
 	})
+}
+
+// present is ErrNone when there is no live row, as the writer sees it.
+func (s *Store) present(ctx context.Context, key session.Key, now int64) error {
+	var version int64
+	err := s.writing[versionOfRow].QueryRowContext(ctx, key[:], now).Scan(&version)
+	if errors.Is(err, sql.ErrNoRows) {
+		return session.ErrNone
+	}
+	return err
 }
 
 // Sweep implements session.Store.
 func (s *Store) Sweep(ctx context.Context, limit int) (swept int, err error) {
 	err = s.do(ctx, "sweep", func(ctx context.Context) error {
-		changed, err := s.exec(ctx, sweepRows, s.now().UnixMilli(), max(limit, 0))
+		now, limit := s.now(), max(limit, 0)
+		if _, err := s.exec(ctx, sweepLeases, now.Add(-abandoned).UnixMilli(), limit); err != nil {
+			return err
+		}
+		changed, err := s.exec(ctx, sweepRows, now.UnixMilli(), limit)
 		swept = int(changed)
 		return err
 	})
@@ -143,17 +171,24 @@ func (s *Store) Ping(ctx context.Context) error {
 	})
 }
 
+// Stamp implements session.Store.
+func (s *Store) Stamp(key session.Key) (stamp uint64, ok bool) { return s.stamps.of(key) }
+
+// Lag implements session.Store: the processes share the memory that the stamps are in.
+func (s *Store) Lag() time.Duration { return 0 }
+
 // Close implements session.Store. The last process to close the file also folds
 // the write-ahead log into it.
 func (s *Store) Close() error {
-	if err := errors.Join(s.read.Close(), s.write.Close()); err != nil {
-		return fmt.Errorf("sqlstore: close: %w", err)
+	// The stamps go last: writes under way still have to count.
+	if err := errors.Join(s.read.Close(), s.write.Close(), s.stamps.close()); err != nil {
+		return fmt.Errorf("sqlitestore: close: %w", err)
 	}
 	return nil
 }
 
 func (s *Store) exec(ctx context.Context, query string, args ...any) (changed int64, err error) {
-	result, err := s.write.ExecContext(ctx, query, args...)
+	result, err := s.writing[query].ExecContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -166,7 +201,7 @@ func (s *Store) do(ctx context.Context, name string, operation func(context.Cont
 	if err == nil || errors.Is(err, session.ErrNone) || errors.Is(err, session.ErrConflict) {
 		return err
 	}
-	return fmt.Errorf("sqlstore: %s: %w", name, err)
+	return fmt.Errorf("sqlitestore: %s: %w", name, err)
 }
 
 // retry repeats operation for as long as another process holds the lock. That wait
@@ -200,6 +235,14 @@ func isCode(err error, codes ...int) bool {
 		}
 	}
 	return false
+}
+
+// scan reads the columns of loadRow, after those of before.
+func scan(from interface{ Scan(...any) error }, row *session.Row, before ...any) error {
+	var seen, idle, expires int64
+	err := from.Scan(append(before, &row.Version, &seen, &idle, &expires, &row.Data)...)
+	row.Seen, row.Idle, row.Expires = timeOf(seen), timeOf(idle), timeOf(expires)
+	return err
 }
 
 func timeOf(milli int64) time.Time { return time.UnixMilli(milli).UTC() }

@@ -1,11 +1,13 @@
-package sqlstore
+package sqlitestore
 
 import (
 	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +18,11 @@ import (
 
 func TestSQLiteKeepsTheContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T, now func() time.Time) session.Store {
-		return open(t, filepath.Join(t.TempDir(), "sessions.db"), now)
+	storetest.Run(t, storetest.Options{
+		Open: func(t *testing.T, now func() time.Time) session.Store {
+			return open(t, filepath.Join(t.TempDir(), "sessions.db"), now)
+		},
+		Sibling: func(t *testing.T, store session.Store) session.Store { return again(t, store.(*Store)) },
 	})
 }
 
@@ -25,22 +30,35 @@ func TestSQLiteKeepsTheContract(t *testing.T) {
 // as two processes would.
 func TestTwoStoresOnOneFileKeepTheContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T, now func() time.Time) session.Store {
-		path := filepath.Join(t.TempDir(), "sessions.db")
-		return &pair{one: open(t, path, now), two: open(t, path, now)}
-	})
+	storetest.Run(t, storetest.Options{Open: func(t *testing.T, now func() time.Time) session.Store {
+		one := open(t, filepath.Join(t.TempDir(), "sessions.db"), now)
+		return &pair{one: one, two: again(t, one)}
+	}})
+}
+
+// again opens the file of store once more.
+func again(t *testing.T, store *Store) *Store {
+	t.Helper()
+	return open(t, strings.TrimSuffix(store.stamps.file.Name(), "-stamps"), store.now)
 }
 
 func TestNoStatementReadsTheWholeTable(t *testing.T) {
 	t.Parallel()
 	store := open(t, filepath.Join(t.TempDir(), "sessions.db"), time.Now)
 	const byKey, byEnds = "(key=?)", "USING INDEX session_ends (ends<?)"
+	const byTag = "SEARCH session_tag USING PRIMARY KEY (tag=?)"
 	for _, row := range []struct{ name, query, want string }{
 		{"load", loadRow, byKey},
 		{"replace", replaceRow, byKey},
 		{"version", versionOfRow, byKey},
 		{"touch", touchRow, byKey},
 		{"delete", deleteRow, byKey},
+		{"delete of a version", deleteVersion, byKey},
+		{"find finds by tag", findQuery(5), byTag},
+		{"find loads by key", findQuery(5), byKey},
+		{"sweep of leases", sweepLeases, "USING COVERING INDEX lease_until (until<?)"},
+		{"lease", heldLease, byKey},
+		{"release", endLease, byKey},
 		{"sweep finds by index", sweepRows, byEnds},
 		{"sweep removes by key", sweepRows, byKey},
 		{"ping", writeNothing, byKey},
@@ -52,9 +70,29 @@ func TestNoStatementReadsTheWholeTable(t *testing.T) {
 	}
 }
 
+// EXPLAIN does not show what triggers do.
+func TestNoTriggerReadsTheWholeIndexOfTags(t *testing.T) {
+	t.Parallel()
+	store := open(t, filepath.Join(t.TempDir(), "sessions.db"), time.Now)
+	var triggers string
+	if err := store.read.QueryRowContext(t.Context(), `SELECT group_concat(sql) FROM sqlite_schema WHERE type = 'trigger'`).Scan(&triggers); err != nil {
+		t.Fatal(err)
+	}
+	deletes := regexp.MustCompile(`DELETE FROM [^;]+`).FindAllString(triggers, -1)
+	if len(deletes) != 2 {
+		t.Errorf("%d triggers delete, want 2", len(deletes))
+	}
+	for _, query := range deletes {
+		plan := explain(t, store, regexp.MustCompile(`old\.\w+`).ReplaceAllString(query, "?8"))
+		if !strings.Contains(plan, "SEARCH session_tag USING PRIMARY KEY (tag=? AND key=?)") {
+			t.Errorf("%s: plan %q", query, plan)
+		}
+	}
+}
+
 func explain(t *testing.T, store *Store, query string) string {
 	t.Helper()
-	args := make([]any, 7)
+	args := make([]any, 8)
 	rows, err := store.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +129,7 @@ func TestAWaitForAnotherProcessEndsWithTheContext(t *testing.T) {
 	if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 2*time.Second {
 		t.Errorf("after %v: %v, want the deadline's error", took, err)
 	}
-	if !strings.HasPrefix(err.Error(), "sqlstore: save: ") {
+	if !strings.HasPrefix(err.Error(), "sqlitestore: save: ") {
 		t.Errorf("error %q does not say what was being done", err)
 	}
 	if _, err := store.Load(t.Context(), row.Key); err != nil {
@@ -153,5 +191,21 @@ func newRow() session.Row {
 }
 
 func BenchmarkSQLite(b *testing.B) {
-	storetest.Bench(b, open(b, filepath.Join(b.TempDir(), "sessions.db"), time.Now))
+	path := filepath.Join(b.TempDir(), "sessions.db")
+	store := open(b, path, time.Now)
+	pragma := func(text string) {
+		if _, err := store.write.ExecContext(b.Context(), "PRAGMA "+text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	pragma("synchronous = OFF") // the filling is not what is measured
+	storetest.Bench(b, store, func() int64 {
+		pragma("wal_checkpoint(TRUNCATE)")
+		pragma("synchronous = FULL")
+		info, err := os.Stat(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return info.Size()
+	})
 }
