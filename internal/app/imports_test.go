@@ -22,6 +22,7 @@ var allowed = map[string][]string{
 	"internal/rp":                  {"internal/keys"},
 	"internal/session":             {"internal/finding", "internal/keys", "internal/origin", "internal/rp"},
 	"internal/session/sqlitestore": {"internal/session"},
+	"internal/session/pgstore":     {"internal/session"},
 	"internal/session/storetest":   {"internal/session"},
 	"internal/proxy":               {"internal/finding", "internal/origin", "internal/rp", "internal/session", "internal/telemetry"},
 	"internal/server":              {"internal/finding", "internal/keys", "internal/origin", "internal/rp", "internal/session", "internal/telemetry"},
