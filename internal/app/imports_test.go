@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"internal/session":             {"internal/finding", "internal/keys", "internal/origin", "internal/rp"},
 	"internal/session/sqlitestore": {"internal/session"},
 	"internal/session/pgstore":     {"internal/session"},
+	"internal/session/redisstore":  {"internal/session"},
 	"internal/session/storetest":   {"internal/session"},
 	"internal/proxy":               {"internal/finding", "internal/origin", "internal/rp", "internal/session", "internal/telemetry"},
 	"internal/server":              {"internal/finding", "internal/keys", "internal/origin", "internal/rp", "internal/session", "internal/telemetry"},
