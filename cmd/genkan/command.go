@@ -64,6 +64,7 @@ func rootCommand(p *program) *cobra.Command {
 		devCommand(p),
 		configCommand(p),
 		keysCommand(p),
+		sessionsCommand(p),
 		explainCommand(p),
 		versionCommand(p),
 	)

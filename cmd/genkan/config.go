@@ -11,16 +11,23 @@ import (
 
 func configCommand(p *program) *cobra.Command {
 	cmd := group("config", "Check and show the settings")
-	src := p.sourceFlags(cmd)
-	cmd.PersistentFlags().BoolVar(&src.Development, "dev", false, "as for genkan dev, with its defaults")
 	cmd.AddCommand(
-		leaf("check", "Check all settings and say everything that is wrong", cobra.NoArgs, func([]string) error { return p.checkConfig(*src) }),
-		leaf("print", "Show what is in effect and where it was written, secrets masked", cobra.NoArgs, func([]string) error { return p.printConfig(*src) }),
+		settingsCommand(p, "check", "Check all settings and say everything that is wrong", p.checkConfig),
+		settingsCommand(p, "print", "Show what is in effect and where it was written, secrets masked", p.printConfig),
 		leaf("schema", "Print the JSON Schema of a settings file, for editors", cobra.NoArgs, func([]string) error {
 			_, err := p.stdout.Write(config.Schema())
 			return err
 		}),
 	)
+	return cmd
+}
+
+// settingsCommand does something with the settings that its flags name.
+func settingsCommand(p *program, use, short string, do func(config.Sources) error) *cobra.Command {
+	var src *config.Sources
+	cmd := leaf(use, short, cobra.NoArgs, func([]string) error { return do(*src) })
+	src = p.sourceFlags(cmd)
+	cmd.Flags().BoolVar(&src.Development, "dev", false, "as for genkan dev, with its defaults")
 	return cmd
 }
 

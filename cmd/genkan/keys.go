@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,11 +29,12 @@ func keysCommand(p *program) *cobra.Command {
 func rotateCommand(p *program) *cobra.Command {
 	var src *config.Sources
 	var file string
+	var last bool
 	cmd := leaf("rotate", "Put a new session key first, keep the old ones for reading", cobra.NoArgs, func([]string) error {
 		if file != "" {
-			return p.rotateFile(file)
+			return p.rotateFile(file, last)
 		}
-		return p.rotate(*src)
+		return p.rotate(*src, last)
 	})
 	cmd.Long = `Put a new session key first, keep the old ones for reading.
 
@@ -41,36 +43,48 @@ keys that are configured; mind who sees it. With --file it rewrites a file of
 keys, one a line, and prints no key; run it as the user that Genkan runs as,
 since nobody else may read the file then.
 
-Genkan reads its keys when it starts: restart it. Remove the last key when
-session.absolute_timeout has passed.`
+Genkan reads a changed file by itself, within ten seconds, or at once on SIGHUP.
+The new key opens from then on and seals five minutes later, when every replica
+has read the file. Keep the old key for session.absolute_timeout after that (12h
+unless it is set): cookies are sealed once. Then remove its line.
+
+Keys in the environment change with a restart. Replicas that restart one after
+the other must all open what one of them seals, so go in three steps, each on
+every replica: with --last add a new key that only opens; move it to the front;
+when session.absolute_timeout has passed, remove the old one.`
 	src = p.sourceFlags(cmd)
 	cmd.Flags().StringVar(&file, "file", "", "rewrite this `FILE`, which session.keys_file names")
+	cmd.Flags().BoolVar(&last, "last", false, "put the new key last, where it only opens")
 	cmd.MarkFlagsMutuallyExclusive("file", "config")
 	cmd.MarkFlagsMutuallyExclusive("file", "env-file")
 	return cmd
 }
 
-func (p *program) rotate(src config.Sources) error {
+func (p *program) rotate(src config.Sources, last bool) error {
 	current, found := config.SessionKeys(src)
 	if found.Failed() {
 		printFindings(p.stderr, found)
 		return errFound
 	}
-	_, err := fmt.Fprintln(p.stdout, strings.Join(rotated(current), ","))
+	_, err := fmt.Fprintln(p.stdout, strings.Join(rotated(current, last), ","))
 	return err
 }
 
-func rotated(current []keys.Secret) []string {
-	list := []string{keys.Generate()}
+// rotated is current with a new key first or last.
+func rotated(current []keys.Secret, last bool) []string {
+	var list []string
 	for _, key := range current {
 		list = append(list, key.Reveal())
 	}
-	return list
+	if last {
+		return append(list, keys.Generate())
+	}
+	return slices.Insert(list, 0, keys.Generate())
 }
 
 // rotateFile replaces a file of keys in one step, so that a Genkan that reads it
 // meanwhile sees the old list or the new one.
-func (p *program) rotateFile(path string) error {
+func (p *program) rotateFile(path string, last bool) error {
 	current, found := config.SessionKeys(config.Sources{
 		EnvFile: os.DevNull, Files: []string{os.DevNull}, Environ: []string{"GENKAN_SESSION_KEYS_FILE=" + path},
 	})
@@ -89,7 +103,7 @@ func (p *program) rotateFile(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = temporary.WriteString(strings.Join(rotated(current), "\n") + "\n")
+	_, err = temporary.WriteString(strings.Join(rotated(current, last), "\n") + "\n")
 	err = errors.Join(err, temporary.Sync(), temporary.Close())
 	if err == nil {
 		err = os.Rename(temporary.Name(), target)

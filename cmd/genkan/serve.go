@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,7 +19,8 @@ func serveCommand(p *program) *cobra.Command {
 	cmd.Long = `Run the backend-for-frontend.
 
 It does not start with a wrong setting, and says all that are wrong. It ends on
-Ctrl-C or SIGTERM, after the requests under way.`
+Ctrl-C or SIGTERM, after the requests under way. On SIGHUP it reads the session
+keys again.`
 	src = p.sourceFlags(cmd)
 	return cmd
 }
@@ -51,7 +51,13 @@ func (p *program) serve(src config.Sources) error {
 	log := telemetry.New(p.stderr, telemetry.Options{
 		Level: settings.Log.Level, Format: settings.Log.Format, Terminal: terminal(p.stderr),
 	})
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ends, hangUp := []os.Signal{os.Interrupt, syscall.SIGTERM}, make(chan os.Signal, 1)
+	if src.Development { // the terminal was closed
+		ends = append(ends, syscall.SIGHUP)
+	} else {
+		signal.Notify(hangUp, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	a, err := app.New(ctx, settings, log)
@@ -63,12 +69,17 @@ func (p *program) serve(src config.Sources) error {
 			log.Warn("store not closed", "error", err)
 		}
 	}()
+	go func() {
+		for range hangUp {
+			a.ReloadKeys()
+		}
+	}()
 	return a.Run(ctx)
 }
 
-// terminal reports whether a person reads what is written to w.
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// terminal reports whether a person is at the other end of stream.
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}

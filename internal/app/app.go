@@ -21,6 +21,8 @@ import (
 	"genkan/internal/rp"
 	"genkan/internal/server"
 	"genkan/internal/session"
+	"genkan/internal/session/pgstore"
+	"genkan/internal/session/redisstore"
 	"genkan/internal/session/sqlitestore"
 )
 
@@ -29,10 +31,13 @@ type App struct {
 	config   *config.Config
 	log      *slog.Logger
 	policy   *origin.Policy
+	keys     *keyWatch
 	store    session.Store
 	sessions *session.Manager
 	public   http.Handler
 	admin    http.Handler
+	// closeStreams ends the streams of events, which a stop would wait for.
+	closeStreams func()
 }
 
 // New builds everything. An error means that nothing is left open.
@@ -45,8 +50,8 @@ func New(ctx context.Context, c *config.Config, log *slog.Logger) (*App, error) 
 	if err != nil {
 		return nil, fmt.Errorf("session.keys: %w", err)
 	}
-	a := &App{config: c, log: log, policy: policy}
-	if a.store, err = openStore(ctx, c.Session.Store); err != nil {
+	a := &App{config: c, log: log, policy: policy, keys: newKeyWatch(c.Session, ring, log)}
+	if a.store, err = openStore(ctx, c.Session.Store.Reveal(), log); err != nil {
 		return nil, fmt.Errorf("session.store: %w", err)
 	}
 	if err := a.build(ring); err != nil {
@@ -69,7 +74,8 @@ func (a *App) build(ring *keys.Ring) error {
 	}
 	a.sessions = session.New(session.Config{
 		Store: a.store, Ring: ring, Deployment: a.policy.Canonical().Origin().String(), Providers: renewers,
-		IdleTimeout: a.config.Session.IdleTimeout, AbsoluteTimeout: a.config.Session.AbsoluteTimeout, Logger: a.log,
+		IdleTimeout: a.config.Session.IdleTimeout, AbsoluteTimeout: a.config.Session.AbsoluteTimeout,
+		MaxPerUser: a.config.Session.MaxPerUser, Logger: a.log,
 	})
 	files, err := spaFiles(a.config.SPADir)
 	if err != nil {
@@ -82,7 +88,7 @@ func (a *App) build(ring *keys.Ring) error {
 	}
 	front, err := server.New(server.Config{
 		Policy: a.policy, Sessions: a.sessions, Ring: ring, Providers: clients,
-		SPA: files, TrustedProxies: a.config.Server.TrustedProxies, Logger: a.log,
+		SPA: files, TrustedProxies: a.config.Server.TrustedProxies, AdminToken: a.config.Server.AdminToken, Logger: a.log,
 	})
 	if err != nil {
 		return err
@@ -91,20 +97,30 @@ func (a *App) build(ring *keys.Ring) error {
 	if err != nil {
 		return fmt.Errorf("upstreams: %w", err)
 	}
-	a.public, a.admin = front.Handler(upstreams), front.Admin()
+	a.public, a.admin, a.closeStreams = front.Handler(upstreams), front.Admin(), front.Close
 	return nil
 }
 
-// openStore opens the session store that an address names.
-func openStore(ctx context.Context, address string) (session.Store, error) {
-	kind, rest, _ := strings.Cut(address, ":")
-	switch kind {
+// openStore opens the session store that an address names; config has checked it.
+func openStore(ctx context.Context, address string, log *slog.Logger) (session.Store, error) {
+	scheme, rest, _ := strings.Cut(address, ":")
+	switch scheme {
 	case "memory":
 		return session.NewMemory(time.Now), nil
 	case "sqlite":
 		return sqlitestore.Open(ctx, rest, time.Now)
+	case "postgres", "postgresql":
+		c, err := pgstore.Parse(address)
+		if err != nil {
+			return nil, err
+		}
+		return pgstore.Open(ctx, c, time.Now, log)
 	}
-	return nil, fmt.Errorf("%q is no store of this version", kind)
+	c, err := redisstore.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	return redisstore.Open(ctx, c, time.Now, log)
 }
 
 // spaFiles are the browser app's: embedded, none, or a folder's.
@@ -123,4 +139,4 @@ func spaFiles(dir string) (fs.FS, error) {
 }
 
 // Close releases what New opened. Call it when Run has returned, or instead of Run.
-func (a *App) Close() error { return a.store.Close() }
+func (a *App) Close() error { return a.sessions.Store.Close() }

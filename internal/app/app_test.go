@@ -15,6 +15,7 @@ import (
 
 	"genkan/internal/app"
 	"genkan/internal/config"
+	"genkan/internal/keys"
 )
 
 const testKey = "rv6wWm8XcXWn2hIE5wDmjcPLGzO0uxBTtJ7o5ZrJ0pQ="
@@ -209,7 +210,7 @@ func TestAPersonWhoOpensAnAPIGetsAPageAndAProgramAProblem(t *testing.T) {
 func TestWhatCannotBeBuiltIsAnErrorThatNamesTheSetting(t *testing.T) {
 	t.Parallel()
 	c := settings(t, 8000, 8001)
-	c.Session.Store = "sqlite:" + t.TempDir() // a folder
+	c.Session.Store = keys.NewSecret("sqlite:" + t.TempDir()) // a folder
 	if _, err := app.New(t.Context(), c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "session.store") {
 		t.Errorf("%v, want an error that names session.store", err)
 	}

@@ -44,14 +44,15 @@ func (a *App) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	servers := []*http.Server{a.serve(a.public, public, tlsConfig, cancel), a.serve(a.admin, admin, nil, cancel)}
-	var sweeping sync.WaitGroup
-	sweeping.Go(func() { a.sweep(ctx) })
+	var background sync.WaitGroup
+	background.Go(func() { a.sweep(ctx) })
+	background.Go(func() { a.keys.run(ctx) })
 	a.announce(public)
 
 	<-ctx.Done()
 	a.log.Info("stopping")
 	a.stop(servers)
-	sweeping.Wait()
+	background.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}
@@ -62,12 +63,17 @@ func (a *App) Run(ctx context.Context) error {
 func (a *App) stop(servers []*http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
+	a.closeStreams()
+	var ending sync.WaitGroup
 	for _, s := range servers {
-		if err := s.Shutdown(ctx); err != nil {
-			a.log.Warn("requests cut off at stop", "error", err)
-			_ = s.Close()
-		}
+		ending.Go(func() {
+			if err := s.Shutdown(ctx); err != nil {
+				a.log.Warn("requests cut off at stop", "error", err)
+				_ = s.Close()
+			}
+		})
 	}
+	ending.Wait()
 	ctx, cancel = context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	if err := a.sessions.Drain(ctx); err != nil {
@@ -166,7 +172,7 @@ func (a *App) sweep(ctx context.Context) {
 	for {
 		for n := sweepBatch; n == sweepBatch && ctx.Err() == nil; {
 			var err error
-			if n, err = a.store.Sweep(ctx, sweepBatch); err != nil && ctx.Err() == nil {
+			if n, err = a.sessions.Sweep(ctx, sweepBatch); err != nil && ctx.Err() == nil {
 				a.log.WarnContext(ctx, "expired sessions not removed", "error", err)
 			}
 		}

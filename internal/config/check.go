@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,8 +36,10 @@ func (l *loader) check(c *Config, top outcomes) {
 			"Choose another port: health and administration are not for the public."))
 	}
 	if public := c.Origin.PublicURLs; bound && !top.given("server.public_urls") && !strings.HasSuffix(public[0].String(), ":"+port) {
-		l.warn(finding.SettingInvalid.New(top.where("server.public_urls"), "it is "+public[0].String()+" by default, but Genkan listens on port "+port,
-			"Set it to the address that browsers open."))
+		l.add(finding.PublicURLPort.New(top.where("server.public_urls"), "it is "+public[0].String()+" by default, but Genkan listens on port "+port, ""))
+	}
+	if a := c.Server.AdminListen; a != "" && c.Server.AdminToken.Empty() && !localAddress(a) && !top.refused("server.admin_token") {
+		l.add(finding.AdminTokenMissing.New(top.where("server.admin_listen"), "it is "+a+", and there is no server.admin_token", ""))
 	}
 	l.checkTLS(c, top)
 	if l.src.Development {
@@ -47,6 +50,14 @@ func (l *loader) check(c *Config, top outcomes) {
 			}
 		}
 	}
+}
+
+// localAddress reports whether only this machine can reach what listens there, as far
+// as the text tells.
+func localAddress(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip, _ := netip.ParseAddr(host)
+	return host == "localhost" || ip.IsLoopback()
 }
 
 func (l *loader) checkTLS(c *Config, top outcomes) {

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"time"
 
+	"genkan/internal/finding"
 	"genkan/internal/keys"
 	"genkan/internal/origin"
 	"genkan/internal/proxy"
@@ -42,10 +43,14 @@ type Server struct {
 
 // Session is where and for how long sessions live.
 type Session struct {
-	Store           string // memory:, sqlite:PATH
-	Keys            []keys.Secret
+	Store keys.Secret // an address; it may hold a password
+	Keys  []keys.Secret
+	// ReadKeys reads Keys again from where they were read. It is nil when that is the
+	// environment, which does not change.
+	ReadKeys        func() ([]keys.Secret, finding.Findings)
 	IdleTimeout     time.Duration
 	AbsoluteTimeout time.Duration
+	MaxPerUser      int // 0: no limit
 }
 
 // Log is how the program logs.

@@ -18,16 +18,8 @@ const developmentKey = ".genkan/session.key"
 // developmentDefaults puts what `genkan dev` presumes below everything else: the
 // development provider and its demo API on this machine, and Vite's dev server.
 func (l *loader) developmentDefaults() {
-	top := layer{"spa.origins": presumed("spa.origins", "http://localhost:5173", true)}
-	given := func(in layer) bool {
-		_, plain := in["session.keys"]
-		_, file := in["session.keys_file"]
-		return plain || file
-	}
-	if !slices.ContainsFunc(l.layers, given) {
-		top["session.keys"] = l.developmentKey()
-	}
-	l.layers = slices.Insert(l.layers, 0, top)
+	l.developmentKeys(true)
+	l.layers = slices.Insert(l.layers, 0, layer{"spa.origins": presumed("spa.origins", "http://localhost:5173", true)})
 	if len(l.providers) == 0 && !slices.ContainsFunc(l.oidc, namesProvider) {
 		l.providers = []object{presumedObject("providers[0].", map[string]string{
 			"id": "dev", "name": "Development provider", "issuer": "http://127.0.0.1:9000",
@@ -57,22 +49,27 @@ func presumedObject(base string, texts map[string]string) object {
 	return o
 }
 
-// developmentKey reads the key of an earlier run, or makes one that only this user
-// can read.
-func (l *loader) developmentKey() value {
-	v := value{where: developmentKey, from: fromDevelopment + ", file " + developmentKey}
+// developmentKeys names the file with the key of an earlier run, unless other keys are
+// given. With create the file is there afterwards, for this user alone.
+func (l *loader) developmentKeys(create bool) {
+	given := func(in layer) bool {
+		_, plain := in["session.keys"]
+		_, file := in["session.keys_file"]
+		return plain || file
+	}
+	if slices.ContainsFunc(l.layers, given) {
+		return
+	}
+	file := presumed(developmentKey, developmentKey, false)
 	path := under(l.src.Dir, developmentKey)
-	data, err := readBounded(path, maxSecretFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		data = []byte(keys.Generate() + "\n")
+	if _, err := os.Stat(path); create && errors.Is(err, fs.ErrNotExist) {
 		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
-			err = os.WriteFile(path, data, 0o600)
+			err = os.WriteFile(path, []byte(keys.Generate()+"\n"), 0o600)
+		}
+		if err != nil {
+			l.add(finding.SettingUnread.New(developmentKey, reason(err), "Make the folder .genkan writable, or set GENKAN_SESSION_KEYS."))
+			file.bad = true
 		}
 	}
-	if err != nil {
-		l.add(finding.SettingUnread.New(developmentKey, reason(err), "Make the folder .genkan writable, or set GENKAN_SESSION_KEYS."))
-		v.bad = true
-	}
-	v.list = splitList(string(data))
-	return v
+	l.layers = slices.Insert(l.layers, 0, layer{"session.keys_file": file})
 }

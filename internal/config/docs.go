@@ -26,8 +26,12 @@ Later wins: defaults, YAML files, the file ´.env´, the environment.
 
 Unknown keys are errors, and so are unknown variables whose names begin with ´GENKAN_´ (but not those that Kubernetes and
 Docker set for a service of that name). ´genkan config check´ shows all problems at once, ´genkan config print´ what is in
-effect and where it was written, ´genkan config schema´ a JSON Schema for editors. Genkan reads settings, keys and
-certificates when it starts; ´genkan keys rotate´ prepares new keys for the next start.
+effect and where it was written, ´genkan config schema´ a JSON Schema for editors.
+
+Genkan reads settings and certificates when it starts. Session keys that stand in a file (´session.keys_file´, a YAML
+file, ´.env´) are read again when the file changes, within ten seconds, or at once on SIGHUP. A list with anything wrong
+in it is logged, and the old keys stay. The new first key opens at once and seals five minutes later, so that every
+replica knows it by then; ´genkan keys rotate -h´ says how to rotate.
 
 ´genkan dev´ presumes, where nothing else is set: the app at ´http://localhost:5173´, a key kept in
 ´.genkan/session.key´, the development provider ´http://127.0.0.1:9000´, and the upstream ´/api/demo/´ at

@@ -46,18 +46,37 @@ func Effective(src Sources) ([]Value, finding.Findings) {
 }
 
 // SessionKeys reads session.keys alone, for rotation: problems of other settings do
-// not count.
+// not count. It makes no key, not in development either.
 func SessionKeys(src Sources) ([]keys.Secret, finding.Findings) {
 	l := &loader{src: src}
-	l.read()
-	l.found = slices.DeleteFunc(l.found, func(f finding.Finding) bool {
-		ofKeys := strings.HasPrefix(f.Where, "session.keys") || strings.HasPrefix(f.Where, "GENKAN_SESSION_KEYS")
-		return !ofKeys && f.Code != finding.SettingUnread.Code
-	})
 	c := &Config{}
-	only := slices.DeleteFunc(slices.Clone(settings), func(r row[Config]) bool { return r.key != "session.keys" })
-	l.checkKeys(c, apply(l, c, only, object{layers: l.layers}))
+	l.checkKeys(c, l.only(c, "session.keys"))
 	return c.Session.Keys, l.found
+}
+
+// Administration reads server.admin_listen and server.admin_token alone, for a command
+// that talks to a running Genkan: problems of other settings do not count.
+func Administration(src Sources) (Server, finding.Findings) {
+	l := &loader{src: src}
+	c := &Config{}
+	l.only(c, "server.admin_listen", "server.admin_token")
+	return c.Server, l.found
+}
+
+// only gives c the named settings and forgets what was found wrong with others.
+func (l *loader) only(c *Config, names ...string) outcomes {
+	l.read()
+	rows := slices.DeleteFunc(slices.Clone(settings), func(r row[Config]) bool { return !slices.Contains(names, r.key) })
+	l.found = slices.DeleteFunc(l.found, func(f finding.Finding) bool {
+		ours := slices.ContainsFunc(rows, func(r row[Config]) bool {
+			return strings.HasPrefix(f.Where, r.key) || strings.HasPrefix(f.Where, r.env)
+		})
+		return !ours && f.Code != finding.SettingUnread.Code
+	})
+	if l.src.Development {
+		l.developmentKeys(false)
+	}
+	return apply(l, c, rows, object{layers: l.layers})
 }
 
 // loader is the state of one Load.
@@ -96,6 +115,9 @@ func (l *loader) config() *Config {
 	c := &Config{}
 	top := apply(l, c, settings, object{layers: l.layers})
 	l.checkKeys(c, top)
+	if top["session.keys"].from != fromEnvironment {
+		c.Session.ReadKeys = func() ([]keys.Secret, finding.Findings) { return SessionKeys(l.src) }
+	}
 	l.check(c, top)
 	l.loadProviders(c)
 	l.loadUpstreams(c)

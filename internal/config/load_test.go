@@ -72,20 +72,20 @@ func TestDefaults(t *testing.T) {
 	got := map[string]any{
 		"listen": c.Server.Listen, "admin": c.Server.AdminListen, "token": c.Server.AdminToken.Empty(), "alias": string(c.Origin.LoopbackAlias),
 		"prefix": c.Origin.Prefix, "same site": string(c.Origin.SameSite), "spa": c.SPADir, "idle": c.Session.IdleTimeout,
-		"absolute": c.Session.AbsoluteTimeout, "level": c.Log.Level, "format": c.Log.Format, "apps": len(c.Origin.SPAOrigins),
+		"absolute": c.Session.AbsoluteTimeout, "per user": c.Session.MaxPerUser, "level": c.Log.Level, "format": c.Log.Format, "apps": len(c.Origin.SPAOrigins),
 		"navigate": c.Origin.Navigate, "form post": c.Origin.FormPost, "tls": c.Origin.TLS, "proxies": c.Origin.TrustedProxies,
 	}
 	want := map[string]any{
 		"listen": "localhost:8000", "admin": "localhost:8001", "token": true, "alias": "redirect",
 		"prefix": "/bff", "same site": "auto", "spa": "", "idle": time.Hour,
-		"absolute": 12 * time.Hour, "level": slog.LevelInfo, "format": "auto", "apps": 0,
+		"absolute": 12 * time.Hour, "per user": 0, "level": slog.LevelInfo, "format": "auto", "apps": 0,
 		"navigate": false, "form post": false, "tls": false, "proxies": false,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if filepath.Base(c.Session.Store) != "sessions.db" || c.Session.Store[:8] != "sqlite:/" {
-		t.Errorf("store %q: want an absolute path below the folder", c.Session.Store)
+	if store := c.Session.Store.Reveal(); filepath.Base(store) != "sessions.db" || store[:8] != "sqlite:/" {
+		t.Errorf("store %q: want an absolute path below the folder", store)
 	}
 }
 
@@ -117,6 +117,7 @@ session:
     - ${KEY}
     - ` + keyTwo + `
   idle_timeout: 30m
+  max_per_user: 5
 log: {level: debug}
 providers:
   - id: okta
@@ -160,6 +161,9 @@ func TestEverySettingReachesItsField(t *testing.T) {
 	if diff := cmp.Diff(wantProxies, c.Server.TrustedProxies, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Error(diff)
 	}
+	if c.Session.Store.Reveal() != "memory:" || c.Session.MaxPerUser != 5 {
+		t.Errorf("store %q, %d sessions per user", c.Session.Store.Reveal(), c.Session.MaxPerUser)
+	}
 	o := c.Origin
 	if !o.Navigate || !o.FormPost || !o.TrustedProxies || o.TLS || o.Prefix != "/auth/bff" {
 		t.Errorf("origin settings %+v", o)
@@ -187,9 +191,9 @@ func TestEverySettingReachesItsField(t *testing.T) {
 func TestLaterSourcesWin(t *testing.T) {
 	t.Parallel()
 	dir := folder(t, map[string]string{
-		"a.yaml": "server: {listen: a:8000, admin_listen: a:2}\nsession: {idle_timeout: 1m, absolute_timeout: 1h}\nlog: {level: warn}\n" +
+		"a.yaml": "server: {listen: a:8000, admin_listen: localhost:1}\nsession: {idle_timeout: 1m, absolute_timeout: 1h}\nlog: {level: warn}\n" +
 			"providers: [{id: a, issuer: https://a.example, client_id: x, client_secret: y}]\n",
-		"b.yaml": "server: {admin_listen: b:2}\nsession: {idle_timeout: 2m}\nproviders: [{id: b, issuer: https://b.example, client_id: x}]\n",
+		"b.yaml": "server: {admin_listen: localhost:2}\nsession: {idle_timeout: 2m}\nproviders: [{id: b, issuer: https://b.example, client_id: x}]\n",
 		".env":   "GENKAN_SESSION_IDLE_TIMEOUT=3m\nGENKAN_SESSION_ABSOLUTE_TIMEOUT=3h # comment\nGENKAN_OIDC_CLIENT_SECRET='from env file'\n",
 	})
 	src := Sources{Dir: dir, Files: []string{"a.yaml", "b.yaml"}, Environ: []string{
@@ -204,7 +208,7 @@ func TestLaterSourcesWin(t *testing.T) {
 	for key, want := range map[string][2]string{
 		"server.prefix":              {"/bff", "default"},
 		"server.listen":              {"a:8000", "a.yaml:1"},
-		"server.admin_listen":        {"b:2", "b.yaml:1"},
+		"server.admin_listen":        {"localhost:2", "b.yaml:1"},
 		"session.idle_timeout":       {"3m", ".env:1"},
 		"session.absolute_timeout":   {"4h", "environment"},
 		"session.keys":               {"[redacted]", "environment"},
@@ -330,5 +334,44 @@ func TestSessionKeysThatCannotBeReadAreSaid(t *testing.T) {
 		if _, found := SessionKeys(Sources{Dir: folder(t, files)}); len(found) != 1 || found[0].Code != "GK502" {
 			t.Errorf("%s: %v", name, found)
 		}
+	}
+}
+
+func TestKeysAreReadAgainFromWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	inYAML := func(list string) string {
+		return "session: {keys: [" + list + "]}\nproviders: [{id: a, issuer: https://a.example, client_id: x, client_secret: y}]\n"
+	}
+	for _, row := range []struct {
+		name, file, before, after string
+		environ                   []string
+		development               bool
+	}{
+		{name: "a file of keys", file: "keys", before: keyOne, after: keyTwo + "\n" + keyOne + "\n", environ: append([]string{"GENKAN_SESSION_KEYS_FILE=keys"}, sound[1:]...)},
+		{name: "a settings file", file: "config/genkan.yaml", before: inYAML(keyOne), after: inYAML(keyTwo + "," + keyOne)},
+		{name: ".env", file: ".env", before: "GENKAN_SESSION_KEYS=" + keyOne, after: "GENKAN_SESSION_KEYS=" + keyTwo + "," + keyOne, environ: sound[1:]},
+		{name: "the key of development", file: ".genkan/session.key", before: keyOne, after: keyTwo + "\n" + keyOne, development: true},
+	} {
+		dir := folder(t, map[string]string{row.file: row.before})
+		c := mustLoad(t, Sources{Dir: dir, Environ: row.environ, Development: row.development})
+		write := func(text string) {
+			if err := os.WriteFile(filepath.Join(dir, row.file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(row.after)
+		list, found := c.Session.ReadKeys()
+		if len(found) > 0 || len(list) != 2 || list[0].Reveal() != keyTwo || list[1].Reveal() != keyOne {
+			t.Errorf("%s: %d keys, findings %v", row.name, len(list), found)
+		}
+		if err := os.Remove(filepath.Join(dir, row.file)); err != nil {
+			t.Fatal(err)
+		}
+		if list, found := c.Session.ReadKeys(); !found.Failed() {
+			t.Errorf("%s: it is gone, and there are %d keys", row.name, len(list))
+		}
+	}
+	if c := mustLoad(t, Sources{Dir: folder(t, nil), Environ: sound}); c.Session.ReadKeys != nil {
+		t.Error("keys of the environment are said to be readable again")
 	}
 }

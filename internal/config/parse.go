@@ -167,24 +167,16 @@ func assignPrefix(to *string, v value) refusals {
 	return nil
 }
 
-func assignStore(to *string, v value) refusals {
-	kind, rest, _ := strings.Cut(v.text, ":")
-	const fix = "Write memory: or sqlite:PATH, for example sqlite:.genkan/sessions.db."
-	switch kind {
-	case "memory":
-		if rest == "" {
-			*to = "memory:"
-			return nil
-		}
-	case "sqlite":
-		if rest != "" && !strings.HasPrefix(rest, ":") && !strings.HasPrefix(rest, "//") && !strings.Contains(rest, "?") {
-			*to = "sqlite:" + under(v.dir, rest)
-			return nil
-		}
-	case "postgres", "postgresql", "redis", "rediss", "redis+cluster", "redis+sentinel":
-		return refusals{{finding.StoreInvalid, kind + " is not in this version", fix}}
+// maxCount bounds every setting that counts something.
+const maxCount = 1000
+
+func assignCount(to *int, v value) refusals {
+	n, err := strconv.ParseUint(v.text, 10, 16)
+	if err != nil || n > maxCount {
+		return refuse("Write a whole number from 0 to "+strconv.Itoa(maxCount)+".", "%s is not a number from 0 to %d", quote(v.text), maxCount)
 	}
-	return refusals{{finding.StoreInvalid, "it is neither memory: nor sqlite: and a path", fix}} // it may hold a password
+	*to = int(n)
+	return nil
 }
 
 func assignKeys(to *[]keys.Secret, v value) (bad refusals) {

@@ -21,6 +21,8 @@ func (s setting) printed(base string, o outcome) Value {
 	switch {
 	case o.refused:
 		v.Text = "(refused)"
+	case s.show != nil:
+		v.Text = s.show(o.text)
 	case s.secret && s.shape == list:
 		v.Text = strings.Join(slices.Repeat([]string{masked}, len(o.list)), ", ")
 	case s.secret:

@@ -82,6 +82,8 @@ func (s setting) schema() schema {
 		out["anyOf"] = []schema{{"type": "string", "pattern": `^(0|([0-9.]+(ns|us|ms|s|m|h))+)$`}, variable, null}
 	case size:
 		out["anyOf"] = []schema{{"type": "string", "pattern": sizeForm.String()}, {"type": "integer", "minimum": 1}, variable, null}
+	case number:
+		out["anyOf"] = []schema{{"type": "integer", "minimum": 0}, variable, null}
 	case list:
 		out["anyOf"] = []schema{{"type": "array", "items": schema{"anyOf": []schema{single, variable}}}, {"type": "string", "description": "comma-separated"}, null}
 	case pairs:
@@ -104,6 +106,8 @@ func (s setting) defaultJSON() any {
 		return splitList(s.def)
 	case boolean:
 		return s.def == "true"
+	case number:
+		return json.Number(s.def)
 	}
 	return s.def
 }

@@ -17,6 +17,7 @@ const (
 	boolean
 	duration
 	size
+	number
 	list  // in the environment comma-separated
 	pairs // name to value; YAML only
 )
@@ -27,9 +28,10 @@ type setting struct {
 	key      string // below its object: server.listen, or issuer for a provider
 	env      string // "": YAML only
 	shape    shape
-	def      string   // as it would be written, a list comma-separated; "": none
-	oneOf    []string // the values it may have; all values if empty
-	secret   bool     // never printed; key_file and env_FILE read it from a file
+	def      string                   // as it would be written, a list comma-separated; "": none
+	oneOf    []string                 // the values it may have; all values if empty
+	secret   bool                     // never printed; key_file and env_FILE read it from a file
+	show     func(text string) string // what of a secret may be printed; nil: nothing
 	required bool
 	example  string
 	doc      string
