@@ -40,6 +40,7 @@ export default defineConfigWithVueTs(
       'no-restricted-globals': [
         'error',
         { name: 'fetch', message: 'src/bff/client.ts is the only place that fetches.' },
+        { name: 'EventSource', message: 'src/bff/client.ts is the only place that opens one.' },
       ],
     },
   },

@@ -62,6 +62,9 @@ for (const locale of ['en', 'ja'] as const) {
         await page.getByRole('button', { name: t('api.call') }).click()
         await expect(page.getByTestId('api-result').getByText('not_found')).toBeVisible()
         await check('api-error')
+        await page.goto('/sessions')
+        await expect(page.getByText(t('sessions.only'))).toBeVisible()
+        await check('sessions')
         await page.goto('/bff/logout')
         await check('genkan-confirm')
 

@@ -1,5 +1,5 @@
 /**
- * The only place that calls `fetch`. It sends the session cookie and the CSRF header
+ * The only place that calls `fetch` or opens an `EventSource`. It sends the session cookie and the CSRF header
  * with every call, bounds every wait, and turns whatever comes back into JSON or into
  * one kind of error. It keeps no token: there is none on this side.
  */
@@ -66,6 +66,7 @@ export interface ClientOptions {
   /** Milliseconds a call may take. Default 15000. */
   timeout?: number
   fetch?: typeof globalThis.fetch
+  EventSource?: typeof globalThis.EventSource
 }
 
 export interface CallOptions {
@@ -152,11 +153,17 @@ export function createClient(options: ClientOptions = {}) {
     }
   }
 
+  /** Opens the stream of what happens to the session. */
+  function stream(): EventSource {
+    return new (options.EventSource ?? globalThis.EventSource)(address(`${prefix}/events`), { withCredentials: true })
+  }
+
   return {
     base,
     prefix,
     call,
     probe,
+    stream,
     get: (path: string, options?: CallOptions) => call(path, options),
     post: (path: string, body?: unknown, options?: CallOptions) => call(path, { ...options, method: 'POST', body }),
     /** Hears of every 401. Returns the way to stop. */

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createApp, h, type App } from 'vue'
 import { createClient } from './client'
+import { FakeLocks, fakeStreams } from './fakes'
 import { createSession, useSession, type Session } from './session'
+import events from './testdata/events.json'
 import problem401 from './testdata/problem_401.json'
 import sessionIn from './testdata/session_in.json'
 import sessionOut from './testdata/session_out.json'
@@ -57,16 +59,20 @@ class Server {
 function fakeWindow(href = 'http://localhost:5173/profile?tab=1#claims') {
   const location = { href, origin: new URL(href).origin, assign: vi.fn<(url: string) => void>() }
   const document = Object.assign(new EventTarget(), { visibilityState: 'visible' })
-  const win = Object.assign(new EventTarget(), { location, document })
+  const navigator = { locks: locks?.manager }
+  const win = Object.assign(new EventTarget(), { location, document, navigator })
   return { win: win as unknown as Window, assign: location.assign, document }
 }
 
 let server: Server
+let streams: ReturnType<typeof fakeStreams>
+/** A browser without them gives no stream. */
+let locks: FakeLocks | undefined
 let stops: (() => void)[]
 
 function sessionOf(options: { now?: () => number } = {}) {
   const fake = fakeWindow()
-  const client = createClient({ baseUrl: bff, fetch: server.fetch })
+  const client = createClient({ baseUrl: bff, fetch: server.fetch, EventSource: streams.EventSource })
   const session = createSession(client, { window: fake.win, ...options })
   stops.push(session.stop)
   return { session, client, ...fake }
@@ -81,6 +87,8 @@ async function started(options: { now?: () => number } = {}) {
 
 beforeEach(() => {
   server = new Server()
+  streams = fakeStreams()
+  locks = undefined
   stops = []
 })
 
@@ -314,7 +322,8 @@ describe('two tabs', () => {
     server.says(sessionOut)
     server.will(200, { url: '/' })
     await one.session.logout()
-    await vi.waitFor(() => expect(two.session.status.value).toBe('out'))
+    await vi.waitFor(() => expect(two.session.state.value).toMatchObject({ status: 'out', reason: 'signed_out' }))
+    expect(one.session.state.value).not.toHaveProperty('reason')
   })
 
   it('notice sign-in in the other one', async () => {
@@ -349,6 +358,107 @@ describe('two tabs', () => {
     await two.session.check()
     await new Promise((resolve) => setTimeout(resolve, 20))
     expect(server.asked).toHaveLength(3)
+  })
+})
+
+describe('what the server says', () => {
+  beforeEach(() => (locks = new FakeLocks()))
+
+  /** Signed in, with the stream open. */
+  async function listening() {
+    server.says(sessionIn)
+    const parts = await started({ now: () => 0 })
+    await vi.waitFor(() => expect(streams.open()).toHaveLength(1))
+    return parts
+  }
+
+  it.each([
+    ['signed_out', { status: 'out', reason: 'signed_out' }],
+    ['revoked', { status: 'out', reason: 'revoked' }],
+    ['limit', { status: 'expired', reason: 'limit', user: { sub: 'alice' } }],
+    ['refused', { status: 'expired', reason: 'refused', user: { sub: 'alice' } }],
+    ['expired', { status: 'expired', reason: 'expired', user: { sub: 'alice' } }],
+    ['ended', { status: 'expired', reason: 'ended', user: { sub: 'alice' } }],
+  ])('about the end, %s, is asked for at once and told in every tab', async (reason, want) => {
+    const one = await listening()
+    const two = await started()
+    server.says(sessionOut)
+    streams.open()[0]?.says('ended', { reason })
+    await vi.waitFor(() => expect([one, two].map((tab) => tab.session.state.value)).toMatchObject([want, want]))
+    expect(streams.open()).toEqual([])
+    await one.session.check()
+    expect(one.session.state.value).toMatchObject(want)
+  })
+
+  it('about the end is not believed against the answer', async () => {
+    const { session } = await listening()
+    server.says(later) // signed in anew, here
+    streams.open()[0]?.says('ended', { reason: 'ended' })
+    await vi.waitFor(() =>
+      expect(session.state.value).toMatchObject({ status: 'in', session: { id: 'anotherSession' } }),
+    )
+    await vi.waitFor(() => expect([streams.all.length, streams.open().length]).toEqual([2, 1]))
+    server.says(sessionOut)
+    await session.check()
+    expect(session.state.value).toMatchObject({ status: 'expired', reason: 'ended' })
+  })
+
+  it('about the end of a sign-out in this tab is no news', async () => {
+    const { session } = await listening()
+    const answer = server.willWait()
+    server.says(sessionOut)
+    const logout = session.logout()
+    streams.open()[0]?.says('ended', { reason: 'signed_out' })
+    await vi.waitFor(() => expect(session.status.value).toBe('out'))
+    expect(session.state.value).not.toHaveProperty('reason')
+    answer(200, { url: '/' })
+    await logout
+    expect(session.state.value).not.toHaveProperty('reason')
+  })
+
+  it('about the time that is left counts, without a question', async () => {
+    const { session } = await listening()
+    streams.open()[0]?.says('expiring', events.expiring)
+    expect(session.state.value).toMatchObject({ idleEndsAt: 60_000, absoluteEndsAt: 39_600_000, endsAt: 60_000 })
+    streams.open()[0]?.says('refreshed', events.refreshed)
+    expect(session.state.value).toMatchObject({ idleEndsAt: 3_600_000, endsAt: 3_600_000, user: { sub: 'alice' } })
+    expect(server.asked).toHaveLength(1)
+  })
+
+  it('is not listened to once the session is over', async () => {
+    const { session } = await listening()
+    server.says(sessionOut)
+    await session.check()
+    expect([session.status.value, streams.open().length]).toEqual(['expired', 0])
+  })
+
+  it('by refusing the stream is a reason to ask', async () => {
+    const { session } = await listening()
+    server.says(sessionOut)
+    streams.open()[0]?.isRefused()
+    await vi.waitFor(() => expect(session.state.value).toMatchObject({ status: 'expired', reason: 'ended' }))
+    expect(streams.all).toHaveLength(1)
+  })
+
+  it('is not heard by a page that is kept for the back button, and is again when it is back', async () => {
+    const { win } = await listening()
+    win.dispatchEvent(new Event('pagehide'))
+    expect(streams.open()).toEqual([])
+    win.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: true }))
+    await vi.waitFor(() => expect(streams.open()).toHaveLength(1))
+  })
+
+  it('is heard no more when the app is gone', async () => {
+    const { session } = await listening()
+    session.stop()
+    expect(streams.open()).toEqual([])
+  })
+
+  it('is not listened to by who is signed out', async () => {
+    server.says(sessionOut)
+    await started()
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(streams.all).toEqual([])
   })
 })
 

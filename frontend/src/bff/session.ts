@@ -2,18 +2,29 @@
  * Who is signed in, as far as this browser tab can know. The truth is the server's:
  * every state here is an answer of `/bff/session`, and only the newest one counts.
  * Nothing is stored; other tabs are told by BroadcastChannel and ask for themselves.
+ * The server's events say when to ask, and until when the session lasts.
  */
 import { computed, inject, readonly, shallowRef, watch, type App, type InjectionKey, type ShallowRef } from 'vue'
 import { BffError, type Client, type Unauthorized } from './client'
+import { createEvents } from './events'
 import { afterLogout, loginAddress, type LoginOptions } from './navigation'
-import { isSessionAnswer, type Claims, type Provider, type SessionInfo, type SignedIn } from './types'
+import {
+  isSessionAnswer,
+  type Claims,
+  type EndReason,
+  type Provider,
+  type SessionEvent,
+  type SessionInfo,
+  type SignedIn,
+} from './types'
 
 export type SessionState =
   | { status: 'unknown' }
-  | { status: 'out'; providers: readonly Provider[] }
+  /** With a reason when somebody ended it, and not in this tab. */
+  | { status: 'out'; providers: readonly Provider[]; reason?: EndReason }
   | { status: 'in'; user: Claims; session: SessionInfo; idleEndsAt: number; absoluteEndsAt: number; endsAt: number }
   /** It was `in` and ended by itself; `user` is who may want to sign in again. */
-  | { status: 'expired'; user: Claims; provider: string }
+  | { status: 'expired'; user: Claims; provider: string; reason: EndReason }
   /** The first answer never came. */
   | { status: 'unavailable'; error: BffError }
 
@@ -27,6 +38,8 @@ export interface SessionOptions {
 interface News {
   status: 'in' | 'out' | 'expired'
   id: string
+  /** Why it is not `in`, where that is known. */
+  reason?: EndReason
 }
 
 export type Session = ReturnType<typeof createSession>
@@ -47,11 +60,13 @@ export function createSession(client: Client, options: SessionOptions = {}) {
   const trouble = shallowRef<BffError>()
   const lifetime = new AbortController()
   const channel = new BroadcastChannel('genkan-session')
+  const events = createEvents(client, { locks: locksOf(win), hear: happen, refused: () => void check() })
   let turn = 0
   let failures = 0
   let askedAt = -Infinity
   let enteredAt = -Infinity
-  let signedOutOnPurpose = false
+  /** Why the session has ended or is about to, as far as it was said; `here`: signed out in this tab. */
+  let cause: EndReason | 'here' | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
 
   /** Asks the server. Only `slide` counts as activity. Never fails: see `state`. */
@@ -69,21 +84,24 @@ export function createSession(client: Client, options: SessionOptions = {}) {
     }
   }
 
-  function enter({ user, session }: SignedIn): void {
+  function enter({ user, session }: Pick<SignedIn, 'user' | 'session'>): void {
     const idleEndsAt = now() + session.idle_expires_in * 1000
     const absoluteEndsAt = now() + session.absolute_expires_in * 1000
-    signedOutOnPurpose = false
+    cause = undefined
     settle({ status: 'in', user, session, idleEndsAt, absoluteEndsAt, endsAt: Math.min(idleEndsAt, absoluteEndsAt) })
   }
 
+  /** What somebody ended is gone from the page; what ended by itself can be gone on with. */
   function leave(providers: readonly Provider[]): void {
     const was = state.value
-    if (was.status === 'in' && !signedOutOnPurpose) {
-      settle({ status: 'expired', user: was.user, provider: was.session.provider })
-    } else if (was.status !== 'expired' || signedOutOnPurpose) {
+    if (cause === 'here') {
       settle({ status: 'out', providers })
+    } else if (cause === 'signed_out' || cause === 'revoked') {
+      settle({ status: 'out', providers, reason: cause })
+    } else if (was.status === 'in') {
+      settle({ status: 'expired', user: was.user, provider: was.session.provider, reason: cause ?? 'ended' })
     } else {
-      settle(was)
+      settle(was.status === 'expired' ? was : { status: 'out', providers })
     }
   }
 
@@ -92,6 +110,7 @@ export function createSession(client: Client, options: SessionOptions = {}) {
     failures = 0
     trouble.value = undefined
     state.value = next
+    events.follow(next.status === 'in' ? next.session.id : '')
     if (!same(newsOf(was), newsOf(next))) tell(was, next)
     if (next.status === 'in') {
       const left = next.endsAt - now()
@@ -106,7 +125,7 @@ export function createSession(client: Client, options: SessionOptions = {}) {
     if (next.status === 'in') enteredAt = performance.now()
     const found = was.status === 'unknown' || was.status === 'unavailable'
     const news = newsOf(next)
-    if (news) channel.postMessage(found && news.status === 'out' ? { ...news, status: 'expired' } : news)
+    if (news) channel.postMessage(found && news.status === 'out' ? { status: 'expired', id: '' } : news)
   }
 
   /** A server that cannot be asked ends no session. */
@@ -139,8 +158,20 @@ export function createSession(client: Client, options: SessionOptions = {}) {
   function hear({ data }: MessageEvent<News>): void {
     if (same(newsOf(state.value), data)) return
     if (data.status === 'expired' && state.value.status !== 'in') return
-    if (data.status === 'out') signedOutOnPurpose = true
+    if (data.status !== 'in') cause = data.reason ?? cause
     void check()
+  }
+
+  /** The server said something about this session. Its end is for the answer to confirm. */
+  function happen(event: SessionEvent): void {
+    const is = state.value
+    if (is.status !== 'in') return
+    if (event.name === 'ended') {
+      cause ??= event.data.reason
+      void check()
+    } else {
+      enter({ user: is.user, session: { ...is.session, ...event.data } })
+    }
   }
 
   function look(): void {
@@ -155,9 +186,14 @@ export function createSession(client: Client, options: SessionOptions = {}) {
   /** Ends the session here and at the provider, then goes where the server says. */
   async function logout({ returnUrl = '/' }: { returnUrl?: string } = {}): Promise<void> {
     const back = new URL(returnUrl, win.location.href).href
-    const { data } = await client.post(`${client.prefix}/logout?${new URLSearchParams({ returnUrl: back }).toString()}`)
+    const path = `${client.prefix}/logout?${new URLSearchParams({ returnUrl: back }).toString()}`
+    cause = 'here' // the event may be here before the answer
+    const { data } = await client.post(path).catch((error: unknown) => {
+      cause = undefined
+      throw error
+    })
     turn++
-    signedOutOnPurpose = true
+    cause = 'here'
     leave([])
     win.location.assign(afterLogout(client, data, back))
   }
@@ -195,6 +231,8 @@ export function createSession(client: Client, options: SessionOptions = {}) {
     win.document.addEventListener('visibilitychange', look, { signal })
     win.addEventListener('online', () => void check(), { signal })
     win.addEventListener('pageshow', (event) => event.persisted && void check(), { signal })
+    // A page that is kept for the back button has no stream, or it could not be kept.
+    win.addEventListener('pagehide', () => events.follow(''), { signal })
     void check({ slide: true })
   }
 
@@ -202,6 +240,7 @@ export function createSession(client: Client, options: SessionOptions = {}) {
     turn++
     clearTimeout(timer)
     lifetime.abort()
+    events.stop()
     channel.close()
   }
 
@@ -240,8 +279,9 @@ function newsOf(state: SessionState): News | undefined {
     case 'in':
       return { status: 'in', id: state.session.id }
     case 'out':
+      return { status: 'out', id: '', reason: state.reason ?? 'signed_out' }
     case 'expired':
-      return { status: state.status, id: '' }
+      return { status: 'expired', id: '', reason: state.reason }
     default:
       return undefined
   }
@@ -253,4 +293,9 @@ function same(a: News | undefined, b: News | undefined): boolean {
 
 function asBffError(error: unknown): BffError {
   return error instanceof BffError ? error : new BffError({ status: 0, code: 'network' }, error)
+}
+
+/** Missing in old browsers, and on a page by plain http that is not this machine's. */
+function locksOf({ navigator }: Window): LockManager | undefined {
+  return (navigator as Partial<Navigator>).locks
 }

@@ -30,6 +30,48 @@ export interface SessionInfo {
   acr?: string
 }
 
+/** One of the user's sessions, in `GET /bff/sessions`. */
+export interface ListedSession {
+  id: string
+  /** It is the session of the browser that asks. */
+  current: boolean
+  provider: string
+  created_at: string
+  /** To the minute: more often it is not noted. */
+  last_seen_at: string
+  /** What the browser said it was at sign-in, in words. */
+  browser: string
+  /** The address at sign-in. */
+  ip: string
+  idle_expires_in: number
+  absolute_expires_in: number
+}
+
+/** `GET /bff/sessions`, the newest first. */
+export interface SessionList {
+  sessions: ListedSession[]
+}
+
+/** `DELETE /bff/sessions?others=true`: how many have ended. */
+export interface EndedAnswer {
+  ended: number
+}
+
+const endReasons = ['signed_out', 'revoked', 'limit', 'refused', 'expired', 'ended'] as const
+
+/**
+ * Why a session has ended: its user signed out; its user elsewhere or an administrator
+ * ended it; a newer one took its place (`session.max_per_user`); the provider no longer
+ * renews it; its time was up; unknown.
+ */
+export type EndReason = (typeof endReasons)[number]
+
+/** What `GET /bff/events` says, with its data. */
+export type SessionEvent =
+  | { name: 'expiring'; data: Pick<SessionInfo, 'idle_expires_in' | 'absolute_expires_in'> }
+  | { name: 'refreshed'; data: SessionInfo }
+  | { name: 'ended'; data: { reason: EndReason } }
+
 /** `GET /bff/session` without a session. */
 export interface SignedOut {
   authenticated: false
@@ -76,11 +118,24 @@ function isProvider(value: unknown): value is Provider {
   return isFields(value) && [value['id'], value['name'], value['login_url']].every((v) => typeof v === 'string')
 }
 
+function isExpiry(value: unknown): value is Pick<SessionInfo, 'idle_expires_in' | 'absolute_expires_in'> {
+  return isFields(value) && [value['idle_expires_in'], value['absolute_expires_in']].every(Number.isFinite)
+}
+
 function isSessionInfo(value: unknown): value is SessionInfo {
   return (
     isFields(value) &&
     [value['id'], value['provider'], value['created_at']].every((v) => typeof v === 'string') &&
-    [value['idle_expires_in'], value['absolute_expires_in']].every(Number.isFinite)
+    isExpiry(value)
+  )
+}
+
+function isListedSession(value: unknown): value is ListedSession {
+  return (
+    isFields(value) &&
+    isSessionInfo(value) &&
+    [value['last_seen_at'], value['browser'], value['ip']].every((v) => typeof v === 'string') &&
+    typeof value['current'] === 'boolean'
   )
 }
 
@@ -100,6 +155,29 @@ export function isSessionAnswer(value: unknown): value is SessionAnswer {
     isSessionInfo(value['session']) &&
     typeof value['logout_url'] === 'string'
   )
+}
+
+export function isSessionList(value: unknown): value is SessionList {
+  return isFields(value) && Array.isArray(value['sessions']) && value['sessions'].every(isListedSession)
+}
+
+export function isEndedAnswer(value: unknown): value is EndedAnswer {
+  return isFields(value) && Number.isFinite(value['ended'])
+}
+
+export function isEndReason(value: unknown): value is EndReason {
+  return endReasons.some((reason) => reason === value)
+}
+
+/** A reason that is not known yet is no reason to miss the end. */
+export function asSessionEvent(name: string, data: unknown): SessionEvent | undefined {
+  if (name === 'ended') {
+    const reason = isFields(data) ? data['reason'] : undefined
+    return { name, data: { reason: isEndReason(reason) ? reason : 'ended' } }
+  }
+  if (name === 'refreshed' && isSessionInfo(data)) return { name, data }
+  if (name === 'expiring' && isExpiry(data)) return { name, data }
+  return undefined
 }
 
 export function isLogoutAnswer(value: unknown): value is LogoutAnswer {

@@ -2,20 +2,22 @@ import { ref, shallowRef, type Ref, type ShallowRef } from 'vue'
 import { BffError } from '../bff/client'
 
 /** A button's work: one run at a time, and its failure kept to be shown. */
-export function useAct(work: () => Promise<unknown>): {
+export function useAct<Details extends unknown[]>(
+  work: (...details: Details) => Promise<unknown>,
+): {
   busy: Ref<boolean>
   error: ShallowRef<BffError | undefined>
-  run: () => Promise<void>
+  run: (...details: Details) => Promise<void>
 } {
   const busy = ref(false)
   const error = shallowRef<BffError>()
 
-  async function run(): Promise<void> {
+  async function run(...details: Details): Promise<void> {
     if (busy.value) return
     busy.value = true
     error.value = undefined
     try {
-      await work()
+      await work(...details)
     } catch (cause) {
       if (!(cause instanceof BffError)) throw cause
       error.value = cause

@@ -62,6 +62,20 @@ describe('the language', () => {
     expect(t('home.hello')).toBe('Welcome, {name}.')
   })
 
+  it.each([
+    ['en', 0, 'now'],
+    ['en', 59, 'now'],
+    ['en', 60, '1 minute ago'],
+    ['en', 3_599, '59 minutes ago'],
+    ['en', 7_200, '2 hours ago'],
+    ['en', 86_400, 'yesterday'],
+    ['en', -600, 'now'],
+    ['ja', 180, '3 分前'],
+  ])('%s: %d seconds ago is “%s”', (language, seconds, want) => {
+    const { ago } = createI18n(browser([language]))
+    expect(ago('2026-11-21T09:00:00Z', Date.UTC(2026, 10, 21, 9) + seconds * 1000)).toBe(want)
+  })
+
   it('has words for codes it knows only', () => {
     const { words } = createI18n(browser(['en']))
     expect([words('csrf'), words('toString'), words('never_heard_of')]).toEqual([

@@ -10,6 +10,13 @@ export type I18n = ReturnType<typeof createI18n>
 
 const key: InjectionKey<I18n> = Symbol('i18n')
 
+/** Longest first, in seconds. Less than a minute ago is now. */
+const units = [
+  ['day', 86_400],
+  ['hour', 3_600],
+  ['minute', 60],
+] as const
+
 export function createI18n(win: Window = window) {
   const store = remembered('genkan-locale', win)
   const locale = ref<Locale>(choose(store.read(), win.navigator.languages))
@@ -29,6 +36,15 @@ export function createI18n(win: Window = window) {
     return new Intl.DateTimeFormat(locale.value, { dateStyle: 'medium', timeStyle: 'medium' }).format(at)
   }
 
+  /** How long ago that was, in words. What a wrong clock puts into the future is now. */
+  function ago(iso: string, now: number): string {
+    const at = Date.parse(iso)
+    if (Number.isNaN(at)) return ''
+    const seconds = Math.max(0, (now - at) / 1000)
+    const [unit, length] = units.find(([, length]) => seconds >= length) ?? (['second', Infinity] as const)
+    return new Intl.RelativeTimeFormat(locale.value, { numeric: 'auto' }).format(-Math.trunc(seconds / length), unit)
+  }
+
   /** A problem code in words, when we have words for it. */
   function words(code: string): string | undefined {
     const found = `code.${code}`
@@ -40,6 +56,7 @@ export function createI18n(win: Window = window) {
     t,
     use,
     dateTime,
+    ago,
     words,
     install(app: App): void {
       app.provide(key, i18n)

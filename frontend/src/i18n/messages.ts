@@ -10,6 +10,7 @@ const en = {
   'nav.home': 'Home',
   'nav.profile': 'Profile',
   'nav.api': 'API',
+  'nav.sessions': 'Sessions',
 
   'action.signIn': 'Sign in',
   'action.signInWith': 'Sign in with {name}',
@@ -61,6 +62,29 @@ const en = {
   'profile.sightText':
     'Every cookie that a script on this page can read, looked up just now. No token is anywhere here.',
   'profile.empty': '(empty)',
+  'profile.sessions': 'Where you are signed in',
+
+  'sessions.title': 'Where you are signed in',
+  'sessions.lead':
+    'Every browser that holds a session of yours. If you do not know one, end it: its tokens are taken back at your provider, and its open pages know at once.',
+  'sessions.waiting': 'Looking for your sessions…',
+  'sessions.list': 'Your sessions',
+  'sessions.only': 'You are signed in nowhere else.',
+  'sessions.this': 'This browser',
+  'sessions.ip': 'Address',
+  'sessions.created': 'Signed in',
+  'sessions.seen': 'Last seen',
+  'sessions.provider': 'Provider',
+  'sessions.end': 'End',
+  'sessions.endOf': 'End the session of {browser}',
+  'sessions.endAsk': 'End this session?',
+  'sessions.endYes': 'End it',
+  'sessions.ended': 'The session of {browser} has ended.',
+  'sessions.others': 'End all others',
+  'sessions.othersAsk': 'End every session but this one?',
+  'sessions.othersYes': 'End them all',
+  'sessions.othersEnded': 'Other sessions that have ended: {count}.',
+  'sessions.keep': 'Cancel',
 
   'api.title': 'Call an API',
   'api.lead':
@@ -82,7 +106,14 @@ const en = {
   'notFound.title': 'Nothing here',
   'notFound.lead': 'No page has the address {path}.',
 
-  'banner.expired': 'Your session has ended. This page stays as it is; sign in again and you come back to it.',
+  'ended.signed_out': 'You signed out in another window.',
+  'ended.revoked': 'You or an administrator ended this session from elsewhere.',
+  'ended.limit': 'You signed in elsewhere, which ended your oldest session: this one.',
+  'ended.refused': 'Your provider no longer confirms your sign-in, so your session has ended.',
+  'ended.expired': 'The time of your session is over.',
+  'ended.ended': 'Your session has ended.',
+
+  'banner.expired': '{reason} This page stays as it is; sign in again and you come back to it.',
   'banner.ending': 'Your session ends in {time}.',
   'banner.trouble': 'Genkan cannot be reached just now. You stay signed in; this page tries again by itself.',
   'banner.failed': 'That did not work: {reason}',
@@ -154,6 +185,7 @@ const ja: Record<MessageKey, string> = {
   'nav.home': 'ホーム',
   'nav.profile': 'プロフィール',
   'nav.api': 'API',
+  'nav.sessions': 'セッション',
 
   'action.signIn': 'サインイン',
   'action.signInWith': '{name} でサインイン',
@@ -205,6 +237,29 @@ const ja: Record<MessageKey, string> = {
   'profile.sightText':
     'このページのスクリプトから読める Cookie のすべてです（いま読み取った値）。トークンはどこにもありません。',
   'profile.empty': '（空）',
+  'profile.sessions': 'サインイン中のブラウザーを見る',
+
+  'sessions.title': 'サインイン中のブラウザー',
+  'sessions.lead':
+    'あなたのセッションを持つブラウザーの一覧です。覚えのないものは終了してください。プロバイダーのトークンは取り消され、開いているページにもすぐに伝わります。',
+  'sessions.waiting': 'セッションを調べています…',
+  'sessions.list': 'セッションの一覧',
+  'sessions.only': 'ほかのブラウザーではサインインしていません。',
+  'sessions.this': 'このブラウザー',
+  'sessions.ip': 'IP アドレス',
+  'sessions.created': 'サインイン',
+  'sessions.seen': '最終利用',
+  'sessions.provider': 'プロバイダー',
+  'sessions.end': '終了',
+  'sessions.endOf': '{browser} のセッションを終了',
+  'sessions.endAsk': 'このセッションを終了しますか？',
+  'sessions.endYes': '終了する',
+  'sessions.ended': '{browser} のセッションを終了しました。',
+  'sessions.others': 'ほかをすべて終了',
+  'sessions.othersAsk': 'このブラウザー以外をすべて終了しますか？',
+  'sessions.othersYes': 'すべて終了する',
+  'sessions.othersEnded': 'ほかのセッションを終了しました（{count} 件）。',
+  'sessions.keep': 'キャンセル',
 
   'api.title': 'API を呼び出す',
   'api.lead':
@@ -227,8 +282,14 @@ const ja: Record<MessageKey, string> = {
   'notFound.title': 'ページが見つかりません',
   'notFound.lead': '{path} というページはありません。',
 
-  'banner.expired':
-    'セッションが終了しました。表示中の内容はそのままです。もう一度サインインすると、このページに戻ります。',
+  'ended.signed_out': '別のウィンドウでサインアウトしました。',
+  'ended.revoked': 'このセッションは、ほかの場所からあなたか管理者が終了しました。',
+  'ended.limit': '別の場所でサインインしたため、いちばん古いこのセッションが終了しました。',
+  'ended.refused': 'プロバイダーがサインインを確認できなくなったため、セッションが終了しました。',
+  'ended.expired': 'セッションの有効時間が過ぎました。',
+  'ended.ended': 'セッションが終了しました。',
+
+  'banner.expired': '{reason}表示中の内容はそのままです。もう一度サインインすると、このページに戻ります。',
   'banner.ending': 'あと {time} でセッションが終了します。',
   'banner.trouble': '現在 Genkan に接続できません。サインインは続いており、自動で再試行します。',
   'banner.failed': 'うまくいきませんでした（{reason}）',

@@ -66,7 +66,7 @@ describe('a protected route', () => {
   })
 
   it('signs in again when the session has expired', async () => {
-    const { router, login } = app({ status: 'expired', user: { sub: 'alice' }, provider: 'dev' })
+    const { router, login } = app({ status: 'expired', user: { sub: 'alice' }, provider: 'dev', reason: 'ended' })
     await router.push('/profile')
     expect(login).toHaveBeenCalledOnce()
   })
@@ -91,7 +91,7 @@ describe('a protected route', () => {
   it('stays as it is when the session expires under it', async () => {
     const { router, gate, state } = app(signedIn)
     await router.push('/profile')
-    state.value = { status: 'expired', user: { sub: 'alice' }, provider: 'dev' }
+    state.value = { status: 'expired', user: { sub: 'alice' }, provider: 'dev', reason: 'ended' }
     await new Promise((resolve) => setTimeout(resolve))
     expect(gate.obstacle.value).toBeUndefined()
   })

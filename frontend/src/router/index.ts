@@ -10,6 +10,7 @@ import HomePage from '../pages/HomePage.vue'
 import NotFoundPage from '../pages/NotFoundPage.vue'
 import ProblemPage from '../pages/ProblemPage.vue'
 import ProfilePage from '../pages/ProfilePage.vue'
+import SessionsPage from '../pages/SessionsPage.vue'
 import SignedOutPage from '../pages/SignedOutPage.vue'
 import type { MessageKey } from '../i18n/messages'
 
@@ -24,6 +25,12 @@ declare module 'vue-router' {
 export const routes: RouteRecordRaw[] = [
   { path: '/', name: 'home', component: HomePage, meta: { title: 'nav.home' } },
   { path: '/profile', name: 'profile', component: ProfilePage, meta: { title: 'nav.profile', requiresAuth: true } },
+  {
+    path: '/sessions',
+    name: 'sessions',
+    component: SessionsPage,
+    meta: { title: 'sessions.title', requiresAuth: true },
+  },
   { path: '/demo', name: 'api', component: ApiPage, meta: { title: 'nav.api', requiresAuth: true } },
   { path: '/signed-out', name: 'signed-out', component: SignedOutPage, meta: { title: 'signedOut.title' } },
   { path: '/problem', name: 'problem', component: ProblemPage, meta: { title: 'problem.title' } },
