@@ -96,6 +96,9 @@ func TestAFailoverOfTheStoreIs503ForABoundedTimeAndEndsNoSession(t *testing.T) {
 			disturb()
 			l.calm(t, 30*time.Second)
 			got := l.end()
+			if got[http.StatusOK] < 100 {
+				t.Errorf("answers by status: %v: that is no load", got)
+			}
 			for status := range got {
 				if status != http.StatusOK && status != http.StatusServiceUnavailable {
 					t.Errorf("answers by status: %v, want only 200 and 503", got)

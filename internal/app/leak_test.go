@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"genkan/internal/backing"
+	"genkan/internal/keys"
 )
 
 // Whoever steals the store's data gets no token, no cookie, nobody's name.
@@ -87,11 +88,16 @@ func (r *rig) secrets(u *user) map[string]string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	ring, err := keys.Parse([]keys.Secret{keys.NewSecret(testKey)})
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	for _, c := range u.client.Jar.Cookies(front) {
-		all["the cookie"] = c.Value
-		if sealed, err := base64.RawURLEncoding.DecodeString(c.Value); err == nil {
-			all["the sealed id"] = string(sealed)
+		id, _, err := ring.OpenText("session cookie", r.url+" "+c.Name, c.Value)
+		if err != nil {
+			r.t.Fatal("the cookie's id cannot be looked for: ", err)
 		}
+		all["the cookie"], all["the id"] = c.Value, string(id)
 	}
 	_, body := u.send(r.t.Context(), http.MethodGet, "/bff/session")
 	_, rest, _ := strings.Cut(body, `"session":{"id":"`)

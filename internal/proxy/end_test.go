@@ -85,13 +85,13 @@ func current(t *testing.T, b *bench, m *session.Manager) *session.Session {
 func TestStreamsEndWithTheirSession(t *testing.T) {
 	t.Parallel()
 	terminate := func(t *testing.T, b *bench) {
-		if err := b.sessions.Terminate(t.Context(), current(t, b, b.sessions), session.Revoked); err != nil {
+		if _, err := b.sessions.Terminate(t.Context(), []*session.Session{current(t, b, b.sessions)}, session.Revoked); err != nil {
 			t.Fatal(err)
 		}
 	}
 	elsewhere := func(t *testing.T, b *bench) { // another process with the same store and key
 		other := session.New(b.sessions.Config)
-		if err := other.Terminate(t.Context(), current(t, b, other), session.Revoked); err != nil {
+		if _, err := other.Terminate(t.Context(), []*session.Session{current(t, b, other)}, session.Revoked); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,7 +136,7 @@ func TestWhatIsNoStreamIsNotCutOff(t *testing.T) {
 			t.Parallel()
 			b, up := newBench(t), newUpstream(t, feed)
 			rest := dial(t, b, b.front(t, up.route("/api/", auth(tt.auth))), tt.path)
-			if err := b.sessions.Terminate(t.Context(), current(t, b, b.sessions), session.Revoked); err != nil {
+			if _, err := b.sessions.Terminate(t.Context(), []*session.Session{current(t, b, b.sessions)}, session.Revoked); err != nil {
 				t.Fatal(err)
 			}
 			if got, err := io.ReadAll(rest); !strings.Contains(string(got), "data: last") || err != nil {

@@ -122,7 +122,7 @@ func (s *Server) endOthers(c *gin.Context) {
 // endAll ends sessions on every replica and says in the log who did. It returns how many
 // have ended, with an error of the store too.
 func (s *Server) endAll(ctx context.Context, all []*session.Session, event string) (int, error) {
-	ended, err := s.Sessions.TerminateAll(ctx, all, session.Revoked)
+	ended, err := s.Sessions.Terminate(ctx, all, session.Revoked)
 	for _, one := range ended {
 		s.Logger.InfoContext(ctx, event, append(audit(one), "reason", string(session.Revoked))...)
 	}

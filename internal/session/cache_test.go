@@ -86,7 +86,7 @@ func TestASessionThatEndedElsewhereIsRefusedAtTheVeryNextRequest(t *testing.T) {
 		cookie, s := f.signIn(t, 0)
 		f.mustLoad(t, 0, cookie)
 		f.mustLoad(t, 1, cookie)
-		if err := f.replicas[0].Terminate(t.Context(), s, session.Revoked); err != nil {
+		if _, err := f.replicas[0].Terminate(t.Context(), []*session.Session{s}, session.Revoked); err != nil {
 			t.Fatal(err)
 		}
 		for i := range f.replicas {
@@ -107,7 +107,7 @@ func TestAReadThatBeganBeforeTheEndIsNotSharedAfterIt(t *testing.T) {
 		f.replicas[0].line.Store = slow
 		go func() { _, _ = f.load(0, cookie) }()
 		synctest.Wait() // the row is read, the answer on its way
-		if err := f.replicas[1].Terminate(t.Context(), s, session.Revoked); err != nil {
+		if _, err := f.replicas[1].Terminate(t.Context(), []*session.Session{s}, session.Revoked); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := f.load(0, cookie); !errors.Is(err, session.ErrNone) {
@@ -240,7 +240,7 @@ func TestSweepForgetsTheTokensOfSessionsThatEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
 		s := keep(t, f)
-		if err := f.replicas[1].Terminate(t.Context(), s, session.Revoked); err != nil {
+		if _, err := f.replicas[1].Terminate(t.Context(), []*session.Session{s}, session.Revoked); err != nil {
 			t.Fatal(err)
 		}
 		keep(t, f)

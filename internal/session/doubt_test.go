@@ -32,7 +32,7 @@ func TestAStoreThatTakesNoWritesIsStillReadAndEmptied(t *testing.T) {
 		if _, err := f.load(0, cookie); err != nil {
 			t.Errorf("reading a session: %v", err)
 		}
-		if err := f.replicas[0].Terminate(t.Context(), s, session.Revoked); err != nil {
+		if _, err := f.replicas[0].Terminate(t.Context(), []*session.Session{s}, session.Revoked); err != nil {
 			t.Errorf("ending one, which would free memory: %v", err)
 		}
 		f.replicas[0].line.mend()
@@ -89,7 +89,7 @@ func TestEveryTokenOfManySessionsIsRevoked(t *testing.T) {
 			_, s := f.signIn(t, 0)
 			list = append(list, s)
 		}
-		if _, err := f.replicas[0].TerminateAll(t.Context(), list, session.Revoked); err != nil {
+		if _, err := f.replicas[0].Terminate(t.Context(), list, session.Revoked); err != nil {
 			t.Fatal(err)
 		}
 		_ = f.replicas[0].Drain(t.Context())

@@ -39,17 +39,11 @@ const (
 
 const purposeNote = "reason of an end"
 
-// Terminate ends s, as TerminateAll does.
-func (m *Manager) Terminate(ctx context.Context, s *Session, reason Reason) error {
-	_, err := m.TerminateAll(ctx, []*Session{s}, reason)
-	return err
-}
-
-// TerminateAll ends sessions, and returns those it has ended when no replica takes a
+// Terminate ends sessions, and returns those it has ended when no replica takes a
 // request of theirs any more. Then, without waiting, it gives their tokens back to the
 // providers (RFC 7009); when a provider does not answer, not all of them. The error is
 // ErrStore: what is not returned may live on.
-func (m *Manager) TerminateAll(ctx context.Context, list []*Session, reason Reason) (ended []*Session, err error) {
+func (m *Manager) Terminate(ctx context.Context, list []*Session, reason Reason) (ended []*Session, err error) {
 	var mu sync.Mutex
 	group, ending := errgroup.WithContext(ctx)
 	group.SetLimit(endingAtOnce)

@@ -26,7 +26,7 @@ func TestTerminateEndsTheSessionEverywhereAndGivesItsLastTokensBack(t *testing.T
 				t.Fatal(err)
 			}
 		}
-		if err := f.replicas[0].Terminate(t.Context(), old, session.Revoked); err != nil {
+		if _, err := f.replicas[0].Terminate(t.Context(), []*session.Session{old}, session.Revoked); err != nil {
 			t.Fatal(err)
 		}
 		for i := range f.replicas {
@@ -71,7 +71,7 @@ func TestTerminateTwice(t *testing.T) {
 		cookie, s := f.signIn(t, 0)
 		again := f.mustLoad(t, 1, cookie)
 		for i, one := range []*session.Session{s, again} {
-			if err := f.replicas[i].Terminate(t.Context(), one, session.Revoked); err != nil {
+			if _, err := f.replicas[i].Terminate(t.Context(), []*session.Session{one}, session.Revoked); err != nil {
 				t.Errorf("replica %d: %v", i, err)
 			}
 		}
@@ -85,7 +85,7 @@ func TestTerminateWithAStoreThatIsDownEndsNothing(t *testing.T) {
 		f := newFleet(t, 1)
 		cookie, s := f.signIn(t, 0)
 		f.replicas[0].line.cut()
-		if err := f.replicas[0].Terminate(t.Context(), s, session.Revoked); !errors.Is(err, session.ErrStore) {
+		if _, err := f.replicas[0].Terminate(t.Context(), []*session.Session{s}, session.Revoked); !errors.Is(err, session.ErrStore) {
 			t.Errorf("%v, want ErrStore", err)
 		}
 		f.replicas[0].line.mend()
@@ -106,7 +106,7 @@ func TestAHangUpDoesNotKeepTheTokensFromBeingRevoked(t *testing.T) {
 		_, s := f.signIn(t, 0)
 		ctx, hangUp := context.WithCancel(t.Context())
 		began := time.Now()
-		if err := f.replicas[0].Terminate(ctx, s, session.Revoked); err != nil || time.Since(began) > 0 {
+		if _, err := f.replicas[0].Terminate(ctx, []*session.Session{s}, session.Revoked); err != nil || time.Since(began) > 0 {
 			t.Errorf("%v after %v, want no wait for the provider", err, time.Since(began))
 		}
 		hangUp()
@@ -155,7 +155,7 @@ func TestRevocationsAreBounded(t *testing.T) {
 					t.Fatal(err)
 				}
 				began := time.Now()
-				ended, err := f.replicas[0].TerminateAll(t.Context(), list, session.Revoked)
+				ended, err := f.replicas[0].Terminate(t.Context(), list, session.Revoked)
 				if took := time.Since(began); err != nil || len(ended) != 100 || took > tt.limit {
 					t.Errorf("%d ended, %v, after %v; want all within %v", len(ended), err, took, tt.limit)
 				}
@@ -194,7 +194,7 @@ func TestWhatHasEndedIsToldWhenTheStoreFailsInBetween(t *testing.T) {
 			}
 			return nil
 		})
-		ended, err := f.replicas[0].TerminateAll(t.Context(), list, session.Revoked)
+		ended, err := f.replicas[0].Terminate(t.Context(), list, session.Revoked)
 		if !errors.Is(err, session.ErrStore) || len(ended) != 10 {
 			t.Errorf("%d ended (%v), want 10 and ErrStore", len(ended), err)
 		}
@@ -218,7 +218,8 @@ func TestEndingReturnsWhenEveryReplicaKnows(t *testing.T) {
 		end  func(ctx context.Context, f *fleet, r *http.Request, s *session.Session) error
 	}{
 		{"Terminate", func(ctx context.Context, f *fleet, _ *http.Request, s *session.Session) error {
-			return f.replicas[0].Terminate(ctx, s, session.Revoked)
+			_, err := f.replicas[0].Terminate(ctx, []*session.Session{s}, session.Revoked)
+			return err
 		}},
 		{"End", func(ctx context.Context, f *fleet, r *http.Request, _ *session.Session) error {
 			return f.replicas[0].End(httptest.NewRecorder(), r.WithContext(siteContext{ctx, r.Context()}), session.SignedOut)
@@ -260,7 +261,7 @@ func TestWhoHangsUpAtTheEndStillGivesTheTokensBack(t *testing.T) {
 		}
 		ctx, hangUp := context.WithTimeout(t.Context(), time.Second)
 		defer hangUp()
-		if _, err := f.replicas[0].TerminateAll(ctx, list, session.Revoked); err != nil {
+		if _, err := f.replicas[0].Terminate(ctx, list, session.Revoked); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.replicas[0].Drain(t.Context()); err != nil {

@@ -31,7 +31,7 @@ func TestLists(t *testing.T) {
 		bob := signIn(as("subject-bob"), of("sid-3"))
 		elsewhere := signIn(at("other"), of("sid-1"))
 		_, over := f.signIn(t, 0)
-		if err := f.replicas[0].Terminate(t.Context(), over, session.Revoked); err != nil {
+		if _, err := f.replicas[0].Terminate(t.Context(), []*session.Session{over}, session.Revoked); err != nil {
 			t.Fatal(err)
 		}
 		m := f.replicas[1]

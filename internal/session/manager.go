@@ -214,7 +214,7 @@ func (m *Manager) limit(ctx context.Context, s *Session) {
 		}
 		// s counts, but is never the oldest: its clock may run behind another replica's.
 		others := slices.DeleteFunc(all, mine)
-		_, err = m.TerminateAll(ctx, others[min(len(others), m.MaxPerUser-1):], Limit)
+		_, err = m.Terminate(ctx, others[min(len(others), m.MaxPerUser-1):], Limit)
 		return err
 	})
 	if err != nil {

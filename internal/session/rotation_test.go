@@ -216,7 +216,7 @@ func TestASessionEndedElsewhereWhileItsTokensAreRenewedStaysEnded(t *testing.T) 
 		cookie, s := f.signIn(t, 0)
 		pass(10 * time.Minute)
 		time.AfterFunc(500*time.Millisecond, func() {
-			if err := f.replicas[1].Terminate(context.Background(), s, session.Revoked); err != nil {
+			if _, err := f.replicas[1].Terminate(context.Background(), []*session.Session{s}, session.Revoked); err != nil {
 				t.Error(err)
 			}
 		})

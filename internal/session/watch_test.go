@@ -132,7 +132,7 @@ func TestAWatcherElsewhereLearnsWhyTheSessionEnded(t *testing.T) {
 			}
 		}},
 		{"revoked", func(t *testing.T, f *fleet, _ *http.Cookie, s *session.Session) {
-			if err := f.replicas[0].Terminate(t.Context(), s, session.Revoked); err != nil {
+			if _, err := f.replicas[0].Terminate(t.Context(), []*session.Session{s}, session.Revoked); err != nil {
 				t.Error(err)
 			}
 		}},
@@ -174,7 +174,7 @@ func TestAnOutageOfTheStoreEndsNoStream(t *testing.T) {
 		f.replicas[1].line.cut()
 		f.replicas[1].line.distrust(true)
 		silent(t, events, 10*time.Minute)
-		if err := f.replicas[0].Terminate(t.Context(), s, session.Revoked); err != nil {
+		if _, err := f.replicas[0].Terminate(t.Context(), []*session.Session{s}, session.Revoked); err != nil {
 			t.Fatal(err)
 		}
 		silent(t, events, time.Minute) // it cannot know
@@ -208,7 +208,7 @@ func TestWithoutNoticesAnEndIsSeenWithinTwoSeconds(t *testing.T) {
 				silent(t, events, 90*time.Second)
 				f.replicas[1].line.distrust(true)
 				silent(t, events, 100*time.Millisecond)
-				if err := f.replicas[0].Terminate(t.Context(), s, session.Revoked); err != nil {
+				if _, err := f.replicas[0].Terminate(t.Context(), []*session.Session{s}, session.Revoked); err != nil {
 					t.Fatal(err)
 				}
 				expect(t, events, session.EventEnded, 2500*time.Millisecond)
@@ -246,7 +246,7 @@ func TestAWatcherWhoseContextEndsLeavesNothingBehind(t *testing.T) {
 		{"nothing happens", func(*fleet, *session.Session) {}},
 		{"nobody takes the event", func(f *fleet, s *session.Session) { _, _ = f.replicas[0].Renew(context.Background(), s) }},
 		{"nobody takes the last event", func(f *fleet, s *session.Session) {
-			_ = f.replicas[0].Terminate(context.Background(), s, session.Revoked)
+			_, _ = f.replicas[0].Terminate(context.Background(), []*session.Session{s}, session.Revoked)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

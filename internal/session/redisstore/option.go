@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -81,42 +82,22 @@ func (c *Config) optionOf(name string) (option, error) {
 	if !optionShape.MatchString(name) {
 		return option{}, errors.New("an option has no proper name; the form is ?name=value&name=value")
 	}
-	nearest := options[0]
-	for _, o := range options {
-		if distance(name, o.name) < distance(name, nearest.name) {
-			nearest = o
+	i := slices.IndexFunc(options, func(o option) bool { return o.name == name })
+	if i < 0 {
+		var names []string
+		for _, o := range options {
+			names = append(names, o.name)
 		}
+		return option{}, fmt.Errorf("there is no option %s; there are %s", name, strings.Join(names, ", "))
 	}
+	found := options[i]
 	switch {
-	case nearest.name != name:
-		return option{}, fmt.Errorf("there is no option %s; the nearest is %s", name, nearest.name)
-	case nearest.tls && !c.tls:
+	case found.tls && !c.tls:
 		return option{}, fmt.Errorf("option %s is for TLS: write rediss in place of redis", name)
-	case nearest.kind != nil && nearest.kind != c.kind && name == "db":
+	case found.kind != nil && found.kind != c.kind && name == "db":
 		return option{}, errors.New("option db is for redis+sentinel://; in redis:// the database follows the host, and a Cluster has none")
-	case nearest.kind != nil && nearest.kind != c.kind:
+	case found.kind != nil && found.kind != c.kind:
 		return option{}, fmt.Errorf("option %s is for redis+sentinel:// only", name)
 	}
-	return nearest, nil
-}
-
-// distance is Levenshtein's: the fewest letters to add, drop or change.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return found, nil
 }
