@@ -154,12 +154,11 @@ func TestACallbackLoadedTwentyTimesAtOnceRedeemsItsCodeOnce(t *testing.T) {
 	t.Parallel()
 	s, b := newSystem(t, nil), newBrowser(t)
 	callback := s.answered(t, b, "")
-	cookies := b.cookies("localhost")
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
 			other := newBrowser(t)
-			other.jar["localhost"] = cookies
+			other.jar["localhost"] = b.cookies("localhost")
 			s.step(other, callback, s.issuer+"/")
 		})
 	}
