@@ -111,8 +111,9 @@ func TestAProcessKilledInAWriteLeavesItsStampUntrusted(t *testing.T) {
 	third.kill(t)
 }
 
+// This test runs alone: a process that another test is just starting holds copies of all
+// open files, and with them their locks, so the one who was closed would still be there.
 func TestStampsStartAnewWhenNobodyElseIsThere(t *testing.T) {
-	t.Parallel()
 	path := filepath.Join(t.TempDir(), "sessions.db")
 	killed := start(t, "obey", path)
 	killed.tell(t, "insert")
