@@ -71,10 +71,3 @@ func TestWhileTheTokenLivesABrakeCostsNothing(t *testing.T) {
 		}
 	})
 }
-
-func TestTheMemoryOfBrakesIsBounded(t *testing.T) {
-	t.Parallel()
-	if kept, left := session.Braked(20_000, time.Now()); kept != 10_000 || left != 0 {
-		t.Errorf("%d are remembered and %d after their time, want 10000 and 0", kept, left)
-	}
-}

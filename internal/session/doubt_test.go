@@ -60,7 +60,8 @@ func TestTokensOfAReplacedSessionAreNotRevoked(t *testing.T) {
 	})
 }
 
-// The provider rotated, its answer was lost on the network, the next try is refused.
+// The provider rotated, its answer was lost on the network, then it was down, and the next
+// try is refused.
 func TestARefusalAfterALostAnswerCountsAsLostTokens(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -68,8 +69,10 @@ func TestARefusalAfterALostAnswerCountsAsLostTokens(t *testing.T) {
 		cookie, _ := f.signIn(t, 0)
 		pass(10 * time.Minute)
 		f.provider.answer = lostThenRefused()
-		_, _ = f.fresh(t.Context(), 0, cookie)
-		pass(6 * time.Second)
+		for range 2 {
+			_, _ = f.fresh(t.Context(), 0, cookie)
+			pass(6 * time.Second)
+		}
 		if _, err := f.fresh(t.Context(), 0, cookie); !errors.Is(err, session.ErrExpired) {
 			t.Fatal(err)
 		}
@@ -143,6 +146,14 @@ func TestABrakeHoldsThoughManySessionsHaveOne(t *testing.T) {
 		if got := f.provider.count() - before; got != 1 {
 			t.Errorf("%d token requests at one instant for one session, want 1", got)
 		}
+		if got := session.Braked(f.replicas[0].Manager); got != 10_000 {
+			t.Errorf("it is remembered of %d sessions, want at most 10000", got)
+		}
+		pass(6 * time.Minute)
+		sweep(t, f)
+		if got := session.Braked(f.replicas[0].Manager); got != 0 {
+			t.Errorf("after its time it is remembered of %d sessions", got)
+		}
 	})
 }
 
@@ -187,8 +198,11 @@ func TestARefusalWithoutTheLeaseEndsNothing(t *testing.T) {
 func lostThenRefused() func(rp.Grant) (rp.Grant, error) {
 	n := 0
 	return func(rp.Grant) (rp.Grant, error) {
-		if n++; n == 1 {
+		switch n++; n {
+		case 1:
 			return rp.Grant{}, &rp.Error{Kind: rp.Fault} // no answer came
+		case 2:
+			return rp.Grant{}, &rp.Error{Kind: rp.Fault, Status: 503}
 		}
 		return rp.Grant{}, &rp.Error{Kind: rp.Refused, Code: "invalid_grant"}
 	}

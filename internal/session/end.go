@@ -119,20 +119,17 @@ func (m *Manager) remove(ctx context.Context, s *Session, reason Reason) error {
 			return nil
 		}
 		if !errors.Is(err, ErrConflict) {
-			return fmt.Errorf("%w: %w", ErrStore, err)
+			return err
 		}
 		now, err := m.read(ctx, s.row.Key)
-		if errors.Is(err, ErrNone) {
-			return nil
+		if errors.Is(err, ErrNone) { // gone, or sealed with a key that is not here
+			break
 		} else if err != nil {
 			return err
 		}
 		*s = *now
 	}
-	if err := m.Store.Delete(ctx, s.row.Key, 0); err != nil {
-		return fmt.Errorf("%w: %w", ErrStore, err)
-	}
-	return nil
+	return m.Store.Delete(ctx, s.row.Key, 0)
 }
 
 // note leaves word why the session of key is about to end. Without it the reason is

@@ -64,6 +64,60 @@ func TestSigningOutKnowsTheLastTokens(t *testing.T) {
 	})
 }
 
+// The keys are being rotated, and this replica has not read the new one yet.
+func TestASessionThatIsSealedWithAKeyFromElsewhereEndsTheSame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rings := [][]string{{keyA}, {keyB, keyA}}
+		f := newFleet(t, 2, func(i int, c *session.Config) { c.Ring = ring(t, rings[i]...) })
+		f.rotate(0)
+		cookie, s := f.signIn(t, 0)
+		if _, err := f.replicas[1].Renew(t.Context(), f.mustLoad(t, 1, cookie)); err != nil {
+			t.Fatal(err)
+		}
+		if ended, err := f.replicas[0].Terminate(t.Context(), []*session.Session{s}, session.Revoked); err != nil || len(ended) != 1 {
+			t.Fatalf("%d ended, %v", len(ended), err)
+		}
+		if _, err := f.load(1, cookie); !errors.Is(err, session.ErrNone) {
+			t.Errorf("%v, want ErrNone", err)
+		}
+		synctest.Wait()
+	})
+}
+
+// A fault at one session does not cut off the end of another that is under way.
+func TestAnEndThatIsUnderWayWhenAnotherFailsCounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		var list []*session.Session
+		for range 8 { // as many as end side by side
+			_, s := f.signIn(t, 0)
+			list = append(list, s)
+		}
+		f.replicas[0].line.Store = &onTheWay{f.store}
+		var tries atomic.Int32
+		f.replicas[0].line.on(func(operation string) error {
+			if operation != "delete" {
+				return nil
+			}
+			if n := tries.Add(1); n > 1 && n <= 8 {
+				return nil
+			}
+			pass(100 * time.Millisecond) // the others' deletes are on their way
+			return errCut
+		})
+		ended, err := f.replicas[0].Terminate(t.Context(), list, session.Revoked)
+		if !errors.Is(err, session.ErrStore) || len(ended) != 7 {
+			t.Errorf("%d ended (%v), want 7 and ErrStore", len(ended), err)
+		}
+		if left, err := f.replicas[0].All(t.Context(), 100); err != nil || len(left) != 1 {
+			t.Errorf("%d are left (%v), want 1", len(left), err)
+		}
+		synctest.Wait()
+	})
+}
+
 func TestTerminateTwice(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -358,6 +412,33 @@ func TestTheLimitHoldsForSignInsAtOnceOnManyReplicas(t *testing.T) {
 		wg.Wait()
 		if left, err := f.replicas[0].All(t.Context(), 100); err != nil || len(left) != 1 {
 			t.Errorf("%d sessions are left (%v), want 1", len(left), err)
+		}
+		synctest.Wait()
+	})
+}
+
+func TestWhoHangsUpWhileTheOthersAreCountedKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2, func(_ int, c *session.Config) { c.MaxPerUser = 1 })
+		f.signIn(t, 0)
+		ctx, hangUp := context.WithCancel(t.Context())
+		f.replicas[0].line.on(func(operation string) error {
+			if operation == "find" {
+				hangUp()
+			}
+			return nil
+		})
+		r := f.request()
+		in := session.SignIn{Provider: "idp", Grant: grant(time.Now(), "first")}
+		_, _ = f.replicas[0].Start(httptest.NewRecorder(), r.WithContext(siteContext{ctx, r.Context()}), in)
+		if ctx.Err() == nil {
+			t.Fatal("the others were not counted")
+		}
+		began := time.Now()
+		f.signIn(t, 1)
+		if took := time.Since(began); took > 0 {
+			t.Errorf("the next sign-in took %v", took)
 		}
 		synctest.Wait()
 	})

@@ -1,7 +1,5 @@
 package session
 
-import "time"
-
 // ProbeKey is what a store is asked for that may be down.
 var ProbeKey = probeKey
 
@@ -17,14 +15,12 @@ func Cached(m *Manager) (sessions int, bytes uint64) {
 	return sessions, m.cache.entries.WeightedSize()
 }
 
-// Braked is for how many of count sessions that just failed it is remembered, and how
-// many of those are left after a purge at the end of the brake.
-func Braked(count int, now time.Time) (kept, left int) {
-	b := newBrakes()
-	for i := range count {
-		b.pull(Key{byte(i), byte(i >> 8), byte(i >> 16)}, now, ErrProvider, false)
-	}
-	kept = len(b.until)
-	b.purge(now.Add(brakeFor + doubtFor))
-	return kept, len(b.until)
+// Braked is how many sessions m remembers a failure of the provider of.
+func Braked(m *Manager) int {
+	m.brakes.mu.Lock()
+	defer m.brakes.mu.Unlock()
+	return len(m.brakes.until)
 }
+
+// Tagged is how many tags m keeps.
+func Tagged(m *Memory) int { return len(m.tagged) }

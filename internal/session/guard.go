@@ -53,8 +53,16 @@ func newGuard(s Store, log *slog.Logger) *guard {
 	return &guard{Store: s, log: log, turns: make(chan struct{}, atOnce), quit: make(chan struct{})}
 }
 
-// do runs one operation of the store, unless the store is down.
+// do runs one operation of the store, unless the store is down. A fault is ErrStore.
 func (g *guard) do(ctx context.Context, operation func() error) error {
+	err := g.attempt(ctx, operation)
+	if isFault(err) {
+		return fmt.Errorf("%w: %w", ErrStore, err)
+	}
+	return err
+}
+
+func (g *guard) attempt(ctx context.Context, operation func() error) error {
 	for turn := false; !turn; {
 		if err := g.await(ctx); err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -17,7 +16,7 @@ func (m *Manager) Once(ctx context.Context, value string, ttl time.Duration) (bo
 	case errors.Is(err, ErrConflict):
 		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("%w: %w", ErrStore, err)
+		return false, err
 	}
 	return true, nil
 }
@@ -30,7 +29,7 @@ func (m *Manager) Hold(ctx context.Context, value string, ttl time.Duration) (ti
 	ticket = rand.Text()
 	key := heldKey(ticket)
 	if err := m.keep(ctx, key, m.Ring.Seal(purposeHeld, m.bind(key), []byte(value)), ttl); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrStore, err)
+		return "", err
 	}
 	return ticket, nil
 }
@@ -39,18 +38,16 @@ func (m *Manager) Hold(ctx context.Context, value string, ttl time.Duration) (ti
 func (m *Manager) Take(ctx context.Context, ticket string) (string, error) {
 	key := heldKey(ticket)
 	row, err := m.Store.Load(ctx, key)
-	if errors.Is(err, ErrNone) {
-		return "", ErrNone
-	} else if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrStore, err)
+	if err != nil {
+		return "", err
 	}
 	// Of two who hold the ticket the one that changes the row gets what it stands for.
 	used := row
 	used.Data = []byte{0}
-	if _, err := m.Store.Save(ctx, used); errors.Is(err, ErrConflict) || errors.Is(err, ErrNone) {
+	if _, err := m.Store.Save(ctx, used); errors.Is(err, ErrConflict) {
 		return "", ErrNone
 	} else if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrStore, err)
+		return "", err
 	}
 	m.drop(ctx, key)
 	plain, _, err := m.Ring.Open(purposeHeld, m.bind(key), row.Data)

@@ -47,9 +47,11 @@ type holding struct {
 	release     func()
 }
 
-// hold prolongs the lease of key from now on. What is done under a lease that was lost
-// meanwhile is settled by the row's version.
+// hold prolongs the lease of key from now on, and can give it back, whether the caller
+// still waits or not. What is done under a lease that was lost meanwhile is settled by
+// the row's version.
 func (m *Manager) hold(ctx context.Context, key Key, t turn) *holding {
+	ctx = context.WithoutCancel(ctx)
 	h := &holding{stop: make(chan struct{}), ended: make(chan struct{})}
 	until := t.asked.Add(leaseLife)
 	h.until.Store(&until)

@@ -3,7 +3,9 @@ package session_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -241,22 +243,109 @@ func TestTheLeaseIsGivenBack(t *testing.T) {
 	}
 }
 
-// onTheWay is a store to which a request for a lease takes time, and arrives although
-// the caller has given up.
+// What a replica that was killed has begun is in doubt until somebody knows more.
+func TestAnHeirGivesTheLeaseBackWhenItKnowsWhatBecameOfTheTokens(t *testing.T) {
+	t.Parallel()
+	renewed := func() (rp.Grant, error) { return grant(time.Now(), "second"), nil }
+	for _, tt := range []struct {
+		name    string
+		begin   func(t *testing.T, f *fleet, cookie *http.Cookie, s *session.Session)
+		answer  func() (rp.Grant, error)
+		settled bool
+	}{
+		{"new tokens", nil, renewed, true},
+		{"a refusal", nil, func() (rp.Grant, error) { return rp.Grant{}, &rp.Error{Kind: rp.Refused} }, true},
+		{"a fault", nil, func() (rp.Grant, error) { return rp.Grant{}, &rp.Error{Kind: rp.Fault} }, false},
+		{"tokens that were stored late", func(t *testing.T, f *fleet, cookie *http.Cookie, s *session.Session) {
+			late := f.renewedElsewhere(t, cookie, s)
+			time.AfterFunc(5*time.Second, func() { _, _ = f.store.Save(context.Background(), late) })
+		}, renewed, true},
+		{"the session ended", func(t *testing.T, f *fleet, _ *http.Cookie, s *session.Session) {
+			time.AfterFunc(6500*time.Millisecond, func() { _ = f.store.Delete(context.Background(), s.Key(), 0) })
+		}, func() (rp.Grant, error) { pass(time.Second); return renewed() }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 1)
+				f.provider.answer = func(rp.Grant) (rp.Grant, error) { return tt.answer() }
+				cookie, s := f.signIn(t, 0)
+				pass(10 * time.Minute)
+				f.mustLoad(t, 0, cookie)
+				if tt.begin != nil {
+					tt.begin(t, f, cookie, s)
+				}
+				f.killed(t, s)
+				_, _ = f.fresh(t.Context(), 0, cookie)
+				pass(time.Second)
+				if f.log.lines("GK330") != 1 {
+					t.Fatal("nobody has inherited the lease")
+				}
+				lease, err := f.store.Lease(t.Context(), s.Key(), dead, time.Second)
+				if err != nil || lease.Held != tt.settled || lease.Inherited {
+					t.Errorf("a second later: %+v %v, want it free: %v", lease, err, tt.settled)
+				}
+				pass(4 * time.Second)
+				lease, err = f.store.Lease(t.Context(), s.Key(), session.Owner{1}, time.Second)
+				if err != nil || !lease.Held || !lease.Inherited {
+					t.Errorf("when it has ended: %+v %v, want to inherit", lease, err)
+				}
+			})
+		})
+	}
+}
+
+// Between its lease and the question to the provider a replica hears nothing from the
+// store: another one may have asked by then.
+func TestNobodyAsksTheProviderAfterItsLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		f.rotate(0)
+		cookie, s := f.signIn(t, 0)
+		pass(10 * time.Minute)
+		f.mustLoad(t, 0, cookie)
+		var leased atomic.Bool
+		f.replicas[0].line.on(func(operation string) error {
+			switch {
+			case operation == "lease" && leased.Swap(true):
+				return errCut
+			case operation == "load" && leased.Load():
+				pass(5 * time.Second)
+			}
+			return nil
+		})
+		if _, err := f.replicas[0].Fresh(t.Context(), s); !errors.Is(err, session.ErrProvider) || f.provider.count() != 0 {
+			t.Errorf("%v and %d token requests, want ErrProvider and none", err, f.provider.count())
+		}
+		pass(10 * time.Second)
+	})
+}
+
+// onTheWay is a store to which a request for a lease or a delete takes time, and arrives
+// although the caller has given up.
 type onTheWay struct{ session.Store }
 
 func (s *onTheWay) Lease(ctx context.Context, key session.Key, owner session.Owner, ttl time.Duration) (lease session.Lease, err error) {
-	answered := make(chan struct{})
+	err = arrive(ctx, func(ctx context.Context) (err error) { lease, err = s.Store.Lease(ctx, key, owner, ttl); return err })
+	return lease, err
+}
+
+func (s *onTheWay) Delete(ctx context.Context, key session.Key, version uint64) error {
+	return arrive(ctx, func(ctx context.Context) error { return s.Store.Delete(ctx, key, version) })
+}
+
+func arrive(ctx context.Context, operation func(context.Context) error) error {
+	answered := make(chan error, 1)
 	go func() {
-		defer close(answered)
 		pass(300 * time.Millisecond)
-		lease, err = s.Store.Lease(context.WithoutCancel(ctx), key, owner, ttl)
+		answered <- operation(context.WithoutCancel(ctx))
 	}()
 	select {
-	case <-answered:
-		return lease, err
+	case err := <-answered:
+		return err
 	case <-ctx.Done():
-		return session.Lease{}, ctx.Err()
+		return ctx.Err()
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -109,7 +108,7 @@ func (m *Manager) find(ctx context.Context, tags []Tag, limit int, wanted func(*
 	}
 	rows, err := m.Store.Find(ctx, tags, limit)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrStore, err)
+		return nil, err
 	}
 	var found []*Session
 	for _, row := range rows {

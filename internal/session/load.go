@@ -74,10 +74,8 @@ func ownOf(r singleflight.Result) (*Session, error) {
 // read asks the store.
 func (m *Manager) read(ctx context.Context, key Key) (*Session, error) {
 	row, err := m.Store.Load(ctx, key)
-	if errors.Is(err, ErrNone) {
-		return nil, ErrNone
-	} else if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrStore, err)
+	if err != nil {
+		return nil, err
 	}
 	return m.open(ctx, row)
 }
@@ -114,10 +112,8 @@ func (m *Manager) write(ctx context.Context, s *Session) error {
 	row.Data = m.Ring.Seal(purposeRecord, m.bind(row.Key), plain)
 	row.Tags = m.tags(row.Key, &s.Record)
 	version, err := m.Store.Save(ctx, row)
-	if errors.Is(err, ErrNone) || errors.Is(err, ErrConflict) || errors.Is(err, ErrTooLarge) {
+	if err != nil {
 		return err
-	} else if err != nil {
-		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	s.row.Version = version
 	return nil

@@ -141,10 +141,7 @@ func (s *Session) active(seen, idle time.Time) {
 func (s *Session) Seen() time.Time { return s.row.Seen }
 
 func (m *Manager) idleLimit(now, expires time.Time) time.Time {
-	if idle := now.Add(m.IdleTimeout); idle.Before(expires) {
-		return idle
-	}
-	return expires
+	return earlier(now.Add(m.IdleTimeout), expires)
 }
 
 // maxAgent bounds what is kept of a User-Agent, in bytes.

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"genkan/internal/keys"
@@ -351,6 +353,62 @@ func TestEndClearsCookieAndRow(t *testing.T) {
 	}
 	if _, err := b.Load(b.request(cookie)); !errors.Is(err, session.ErrNone) {
 		t.Errorf("the old cookie still opens: %v", err)
+	}
+}
+
+func TestOfTwoWhoHoldATicketOneGetsWhatItStandsFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		ticket, err := f.replicas[0].Hold(t.Context(), "the value", time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.replicas[0].line.Store = &afterwards{f.store, time.Millisecond} // both have read it before one writes
+		f.replicas[0].line.on(func(operation string) error {
+			if operation == "delete" {
+				pass(time.Millisecond) // and both write before one deletes
+			}
+			return nil
+		})
+		var got, none atomic.Int32
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				switch value, err := f.replicas[0].Take(t.Context(), ticket); {
+				case err == nil && value == "the value":
+					got.Add(1)
+				case errors.Is(err, session.ErrNone) && value == "":
+					none.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if got.Load() != 1 || none.Load() != 1 {
+			t.Errorf("%d got it and %d ErrNone, want 1 and 1", got.Load(), none.Load())
+		}
+	})
+}
+
+// A row that nobody has the cookie of would count as one of the user's sessions.
+func TestASignInWhoseAnswerFromTheStoreIsLostLeavesNoSession(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.store.loseAnswer(errors.New("connection reset"))
+	w := httptest.NewRecorder()
+	if _, err := b.Start(w, b.request(), session.SignIn{Provider: "idp", Grant: grant(b.clock(), "first")}); !errors.Is(err, session.ErrStore) {
+		t.Fatalf("%v, want ErrStore", err)
+	}
+	if got := w.Result().Cookies(); len(got) != 0 {
+		t.Errorf("cookies %v, want none", got)
+	}
+	for _, row := range b.store.saved() {
+		if _, err := b.store.Store.Load(t.Context(), row.Key); !errors.Is(err, session.ErrNone) {
+			t.Errorf("a row is left: %v", err)
+		}
+	}
+	if len(b.store.saved()) == 0 {
+		t.Error("nothing was saved")
 	}
 }
 

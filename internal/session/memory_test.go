@@ -46,6 +46,33 @@ func TestMemoryTakesAHundredThousandSessions(t *testing.T) {
 	}
 }
 
+func TestMemoryForgetsTheTagsOfRowsThatAreGone(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	store := session.NewMemory(func() time.Time { return now })
+	for i := range byte(100) {
+		row := session.Row{Key: session.Key{i}, Tags: []session.Tag{{i}, {100}}, Idle: now.Add(time.Hour), Expires: now.Add(time.Hour)}
+		if _, err := store.Save(t.Context(), row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := session.Tagged(store); got != 101 {
+		t.Errorf("%d tags, want 101", got)
+	}
+	for i := range byte(50) {
+		if err := store.Delete(t.Context(), session.Key{i}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(time.Hour)
+	if n, err := store.Sweep(t.Context(), 1000); n != 50 || err != nil {
+		t.Fatalf("%d swept, %v", n, err)
+	}
+	if got := session.Tagged(store); got != 0 {
+		t.Errorf("%d tags are left, want none", got)
+	}
+}
+
 // A monotonic clock stands still while a machine sleeps.
 func TestMemoryEndsSessionsByTheWallClock(t *testing.T) {
 	t.Parallel()

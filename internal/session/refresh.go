@@ -52,10 +52,14 @@ type demand struct {
 	or     func(*Session) bool // but they will do while another replica renews them
 }
 
-// due reports whether the access token has expired or is about to.
+// due reports whether the access token has expired or, where it can be renewed, is
+// about to.
 func (m *Manager) due(s *Session) bool {
 	expiry := s.Grant.Tokens.Expiry
 	leeway := min(maxLeeway, expiry.Sub(s.Renewed)/10)
+	if s.Grant.Tokens.Refresh.Empty() {
+		leeway = 0
+	}
 	return !m.Now().Before(expiry.Add(-leeway))
 }
 
@@ -103,7 +107,7 @@ func (m *Manager) settle(ctx context.Context, key Key, d demand) (*Session, erro
 		case d.or(now):
 			return now, nil
 		case err != nil:
-			return nil, fmt.Errorf("%w: lease: %w", ErrStore, err)
+			return nil, fmt.Errorf("lease: %w", err)
 		}
 		if err := m.change(waiting, key, stamp); err != nil {
 			return nil, fmt.Errorf("%w: another replica has not renewed the tokens: %w", ErrProvider, err)
@@ -214,7 +218,7 @@ func (m *Manager) refused(ctx context.Context, s *Session, r refusal) (*Session,
 		m.drop(ctx, noteKey(s.row.Key))
 		return m.read(ctx, s.row.Key)
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrStore, err)
+		return nil, err
 	}
 	attrs := []any{"session", s.ID, "provider", s.Provider, "reason", string(Refused), "error", r.cause}
 	if r.inherited || m.brakes.doubtful(s.row.Key) {

@@ -218,6 +218,28 @@ func TestRenewAsksAtOnceAndOnlyOnce(t *testing.T) {
 	}
 }
 
+// There is nothing to renew early, so the store is not asked either.
+func TestAnAccessTokenWithoutARefreshTokenIsUsedToItsEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 1)
+		cookie, s := f.signIn(t, 0, func(in *session.SignIn) { in.Grant.Tokens.Refresh = keys.Secret{} })
+		pass(time.Until(s.Grant.Tokens.Expiry) - time.Second)
+		for range 10 {
+			if got, err := f.fresh(t.Context(), 0, cookie); err != nil || got != "access-first" {
+				t.Errorf("%s %v", got, err)
+			}
+		}
+		if got := f.replicas[0].line.count("lease"); got != 0 {
+			t.Errorf("%d leases, want none", got)
+		}
+		pass(time.Second)
+		if _, err := f.fresh(t.Context(), 0, cookie); !errors.Is(err, session.ErrExpired) {
+			t.Errorf("after its end: %v, want ErrExpired", err)
+		}
+	})
+}
+
 func TestWithoutARefreshTokenTheSessionOutlivesItsAccessToken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -204,7 +204,14 @@ func TestTokensThatAreNeverStoredAreReportedAsLost(t *testing.T) {
 			t.Errorf("%d losses and %d tokens logged, want 1 and 0", f.log.lines("GK331"), f.log.lines("refresh-2"))
 		}
 		f.replicas[0].line.mend()
-		f.mustLoad(t, 0, cookie)
+		pass(time.Second)
+		if _, err := f.fresh(t.Context(), 0, cookie); !errors.Is(err, session.ErrProvider) || f.provider.count() != 1 {
+			t.Errorf("at once: %v and %d token requests, want ErrProvider and no second one", err, f.provider.count())
+		}
+		pass(5 * time.Second)
+		if _, err := f.fresh(t.Context(), 0, cookie); !errors.Is(err, session.ErrExpired) || f.log.lines("GK331") != 2 {
+			t.Errorf("later: %v and %d losses, want the refusal of a token that was rotated, as a loss", err, f.log.lines("GK331"))
+		}
 	})
 }
 

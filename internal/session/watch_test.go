@@ -141,6 +141,12 @@ func TestAWatcherElsewhereLearnsWhyTheSessionEnded(t *testing.T) {
 			f.refuse()
 			_, _ = f.replicas[0].Renew(t.Context(), s)
 		}},
+		{"ended", func(t *testing.T, f *fleet, cookie *http.Cookie, _ *session.Session) { // its browser signs in again
+			in := session.SignIn{Provider: "idp", Grant: grant(time.Now(), "again")}
+			if _, err := f.replicas[0].Start(httptest.NewRecorder(), f.request(cookie), in); err != nil {
+				t.Error(err)
+			}
+		}},
 		{"ended", func(t *testing.T, f *fleet, _ *http.Cookie, s *session.Session) {
 			if err := f.store.Delete(t.Context(), s.Key(), 0); err != nil {
 				t.Error(err)
