@@ -93,7 +93,7 @@ func (r *rig) secrets(u *user) map[string]string {
 		r.t.Fatal(err)
 	}
 	for _, c := range u.client.Jar.Cookies(front) {
-		id, _, err := ring.OpenText("session cookie", r.url+" "+c.Name, c.Value)
+		id, err := ring.OpenText("session cookie", r.url+" "+c.Name, c.Value)
 		if err != nil {
 			r.t.Fatal("the cookie's id cannot be looked for: ", err)
 		}

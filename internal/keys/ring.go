@@ -189,25 +189,23 @@ func (r *Ring) Seal(purpose, bind string, plain []byte) []byte {
 	return key.aead(purpose).Seal(out, nil, plain, associated(out, bind))
 }
 
-// Open decrypts what Seal made with any key of the ring, else ErrSealed. stale
-// reports that another key sealed it than the one that seals now.
-func (r *Ring) Open(purpose, bind string, sealed []byte) (plain []byte, stale bool, err error) {
+// Open decrypts what Seal made with any key of the ring, else ErrSealed.
+func (r *Ring) Open(purpose, bind string, sealed []byte) (plain []byte, err error) {
 	if len(sealed) < Overhead || sealed[0] != version {
-		return nil, false, ErrSealed
+		return nil, ErrSealed
 	}
 	header := sealed[:1+idSize]
-	list := r.list.Load()
-	for _, key := range list.keys {
+	for _, key := range r.list.Load().keys {
 		if string(key.id[:]) != string(header[1:]) {
 			continue
 		}
 		plain, err := key.aead(purpose).Open(nil, nil, sealed[len(header):], associated(header, bind))
 		if err != nil {
-			return nil, false, ErrSealed
+			return nil, ErrSealed
 		}
-		return plain, key.id != list.sealing().id, nil
+		return plain, nil
 	}
-	return nil, false, ErrSealed
+	return nil, ErrSealed
 }
 
 // Tag is a keyed hash of value (HMAC-SHA-256) under the key that seals now. It finds an
@@ -234,13 +232,13 @@ func (r *Ring) SealText(purpose, bind string, plain []byte) string {
 
 // OpenText opens what SealText made. Decoding is strict, so that no two texts
 // open to the same value.
-func (r *Ring) OpenText(purpose, bind, text string) (plain []byte, stale bool, err error) {
+func (r *Ring) OpenText(purpose, bind, text string) (plain []byte, err error) {
 	if strings.ContainsAny(text, "\r\n") { // which encoding/base64 skips even when strict
-		return nil, false, ErrSealed
+		return nil, ErrSealed
 	}
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
-		return nil, false, ErrSealed
+		return nil, ErrSealed
 	}
 	return r.Open(purpose, bind, sealed)
 }

@@ -46,9 +46,9 @@ func ring(t testing.TB, texts ...string) *keys.Ring {
 
 func TestOpenReadsWhatAnotherImplementationSealed(t *testing.T) {
 	t.Parallel()
-	plain, stale, err := ring(t, keyOne).OpenText(purpose, bind, sealedElsewhere)
-	if err != nil || stale || string(plain) != "plain text" {
-		t.Errorf("got %q, %v, %v", plain, stale, err)
+	plain, err := ring(t, keyOne).OpenText(purpose, bind, sealedElsewhere)
+	if err != nil || string(plain) != "plain text" {
+		t.Errorf("got %q, %v", plain, err)
 	}
 }
 
@@ -62,9 +62,9 @@ func TestSealedValueRoundTrips(t *testing.T) {
 			t.Errorf("%d bytes became %d, want 33 more", size, len(sealed))
 		}
 		before := bytes.Clone(sealed)
-		got, stale, err := r.Open(purpose, bind, sealed)
-		if err != nil || stale || !bytes.Equal(got, plain) {
-			t.Errorf("%d bytes: stale %v, error %v, equal %v", size, stale, err, bytes.Equal(got, plain))
+		got, err := r.Open(purpose, bind, sealed)
+		if err != nil || !bytes.Equal(got, plain) {
+			t.Errorf("%d bytes: error %v, equal %v", size, err, bytes.Equal(got, plain))
 		}
 		if !bytes.Equal(sealed, before) {
 			t.Errorf("%d bytes: Open changed its input", size)
@@ -92,7 +92,7 @@ func TestOpenRefusesEveryFlippedBit(t *testing.T) {
 		for bit := range 8 {
 			forged := bytes.Clone(sealed)
 			forged[i] ^= 1 << bit
-			wantSealedError(t, fmt.Sprintf("byte %d bit %d", i, bit), func() ([]byte, bool, error) {
+			wantSealedError(t, fmt.Sprintf("byte %d bit %d", i, bit), func() ([]byte, error) {
 				return r.Open(purpose, bind, forged)
 			})
 		}
@@ -104,14 +104,14 @@ func TestOpenRefusesEveryOtherLength(t *testing.T) {
 	r := ring(t, keyOne)
 	sealed := r.Seal(purpose, bind, []byte("attack at dawn"))
 	for n := range sealed {
-		wantSealedError(t, fmt.Sprintf("first %d bytes", n), func() ([]byte, bool, error) {
+		wantSealedError(t, fmt.Sprintf("first %d bytes", n), func() ([]byte, error) {
 			return r.Open(purpose, bind, sealed[:n])
 		})
 	}
-	wantSealedError(t, "one byte more", func() ([]byte, bool, error) {
+	wantSealedError(t, "one byte more", func() ([]byte, error) {
 		return r.Open(purpose, bind, append(bytes.Clone(sealed), 0))
 	})
-	wantSealedError(t, "nil", func() ([]byte, bool, error) { return r.Open(purpose, bind, nil) })
+	wantSealedError(t, "nil", func() ([]byte, error) { return r.Open(purpose, bind, nil) })
 }
 
 func TestOpenTextRefusesEveryChangedCharacter(t *testing.T) {
@@ -161,7 +161,7 @@ func TestOpenRefusesAnotherPlace(t *testing.T) {
 		{"swapped", bind, purpose},
 		{"moved boundary", purpose + " ", "row 7"[1:]},
 	} {
-		wantSealedError(t, row.name, func() ([]byte, bool, error) { return r.Open(row.purpose, row.bind, sealed) })
+		wantSealedError(t, row.name, func() ([]byte, error) { return r.Open(row.purpose, row.bind, sealed) })
 	}
 }
 
@@ -169,20 +169,19 @@ func TestRotation(t *testing.T) {
 	t.Parallel()
 	sealed := ring(t, keyOne).Seal(purpose, bind, []byte("x"))
 	for _, row := range []struct {
-		name      string
-		ring      []string
-		wantStale bool
-		wantErr   error
+		name    string
+		ring    []string
+		wantErr error
 	}{
-		{"same key", []string{keyOne}, false, nil},
-		{"an older key is kept", []string{keyOne, keyTwo}, false, nil},
-		{"a newer key came first", []string{keyTwo, keyOne}, true, nil},
-		{"two newer keys", []string{keyThree, keyTwo, keyOne}, true, nil},
-		{"key removed", []string{keyTwo, keyThree}, false, keys.ErrSealed},
+		{"same key", []string{keyOne}, nil},
+		{"an older key is kept", []string{keyOne, keyTwo}, nil},
+		{"a newer key came first", []string{keyTwo, keyOne}, nil},
+		{"two newer keys", []string{keyThree, keyTwo, keyOne}, nil},
+		{"key removed", []string{keyTwo, keyThree}, keys.ErrSealed},
 	} {
-		plain, stale, err := ring(t, row.ring...).Open(purpose, bind, sealed)
-		if stale != row.wantStale || !errors.Is(err, row.wantErr) || (err == nil) != (string(plain) == "x") {
-			t.Errorf("%s: got %q, stale %v, %v", row.name, plain, stale, err)
+		plain, err := ring(t, row.ring...).Open(purpose, bind, sealed)
+		if !errors.Is(err, row.wantErr) || (err == nil) != (string(plain) == "x") {
+			t.Errorf("%s: got %q, %v", row.name, plain, err)
 		}
 	}
 }
@@ -190,7 +189,7 @@ func TestRotation(t *testing.T) {
 func TestTheFirstKeySeals(t *testing.T) {
 	t.Parallel()
 	sealed := ring(t, keyTwo, keyOne).Seal(purpose, bind, []byte("x"))
-	if _, _, err := ring(t, keyTwo).Open(purpose, bind, sealed); err != nil {
+	if _, err := ring(t, keyTwo).Open(purpose, bind, sealed); err != nil {
 		t.Errorf("the first key alone does not open it: %v", err)
 	}
 }
@@ -295,7 +294,7 @@ func TestRingIsSafeForConcurrentUse(t *testing.T) {
 		wait.Go(func() {
 			of := fmt.Sprint("purpose ", i%3)
 			for range 50 {
-				if _, _, err := r.Open(of, bind, r.Seal(of, bind, []byte("x"))); err != nil {
+				if _, err := r.Open(of, bind, r.Seal(of, bind, []byte("x"))); err != nil {
 					t.Error(err)
 				}
 			}
@@ -312,7 +311,7 @@ func FuzzOpenText(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		plain, _, err := r.OpenText(purpose, bind, text)
+		plain, err := r.OpenText(purpose, bind, text)
 		switch {
 		case text == sealedElsewhere:
 			if string(plain) != "plain text" {
@@ -324,16 +323,16 @@ func FuzzOpenText(f *testing.F) {
 	})
 }
 
-func wantSealedError(t *testing.T, name string, open func() ([]byte, bool, error)) {
+func wantSealedError(t *testing.T, name string, open func() ([]byte, error)) {
 	t.Helper()
-	if plain, stale, err := open(); !errors.Is(err, keys.ErrSealed) || plain != nil || stale {
-		t.Errorf("%s: got %q, stale %v, %v", name, plain, stale, err)
+	if plain, err := open(); !errors.Is(err, keys.ErrSealed) || plain != nil {
+		t.Errorf("%s: got %q, %v", name, plain, err)
 	}
 }
 
 func wantTextRefused(t *testing.T, r *keys.Ring, text string) {
 	t.Helper()
-	wantSealedError(t, fmt.Sprintf("%q", text), func() ([]byte, bool, error) { return r.OpenText(purpose, bind, text) })
+	wantSealedError(t, fmt.Sprintf("%q", text), func() ([]byte, error) { return r.OpenText(purpose, bind, text) })
 }
 
 func BenchmarkRing(b *testing.B) {
@@ -349,7 +348,7 @@ func BenchmarkRing(b *testing.B) {
 	b.Run("open 2 KiB", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, _, err := r.Open(purpose, bind, sealed); err != nil {
+			if _, err := r.Open(purpose, bind, sealed); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -150,7 +150,7 @@ func (s *Server) end(c *gin.Context, live *session.Session) error {
 // nothing: a missing or foreign state only means the app's start.
 func (s *Server) logoutCallback(c *gin.Context) {
 	back := ""
-	if plain, _, err := s.Ring.OpenText(purposeLogout, s.Sessions.Deployment, c.Query("state")); err == nil {
+	if plain, err := s.Ring.OpenText(purposeLogout, s.Sessions.Deployment, c.Query("state")); err == nil {
 		_ = json.Unmarshal(plain, &back) // ours, so it is a string
 	}
 	redirect(c, http.StatusSeeOther, s.safeReturn(c, back))

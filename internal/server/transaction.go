@@ -71,7 +71,7 @@ func (s *Server) newState(h hint) string {
 // readState returns the hint of a state parameter of ours.
 func (s *Server) readState(state string) (h hint, ok bool) {
 	random, sealed, _ := strings.Cut(state, ".")
-	plain, _, err := s.Ring.OpenText(purposeState, s.Sessions.Deployment+" "+random, sealed)
+	plain, err := s.Ring.OpenText(purposeState, s.Sessions.Deployment+" "+random, sealed)
 	if err != nil || json.Unmarshal(plain, &h) != nil {
 		return hint{}, false
 	}
@@ -154,7 +154,7 @@ func (s *Server) takeTransaction(r *http.Request, state string) (transaction, bo
 
 // openTransaction reads a transaction cookie that is ours and not over.
 func (s *Server) openTransaction(c *http.Cookie) (t transaction, ok bool) {
-	plain, _, err := s.Ring.OpenText(purposeTransaction, s.Sessions.Deployment+" "+c.Name, c.Value)
+	plain, err := s.Ring.OpenText(purposeTransaction, s.Sessions.Deployment+" "+c.Name, c.Value)
 	if err != nil || json.Unmarshal(plain, &t) != nil || s.Now().Sub(t.Began) > transactionLife {
 		return transaction{}, false
 	}

@@ -39,7 +39,7 @@ func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 	g.Options, g.IsNew = &sessions.Options{}, true
 	cookies := r.CookiesNamed(name)
 	for _, c := range cookies[:min(len(cookies), maxCookies)] {
-		plain, _, err := m.Ring.OpenText(purposeCookie, m.Deployment+" "+name, c.Value)
+		plain, err := m.Ring.OpenText(purposeCookie, m.Deployment+" "+name, c.Value)
 		if err != nil || len(plain) != len(id{}) {
 			continue
 		}

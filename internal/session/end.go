@@ -148,7 +148,7 @@ func (m *Manager) reason(ctx context.Context, key Key) Reason {
 	if err != nil {
 		return Ended
 	}
-	plain, _, err := m.Ring.Open(purposeNote, m.bind(row.Key), row.Data)
+	plain, err := m.Ring.Open(purposeNote, m.bind(row.Key), row.Data)
 	if err != nil {
 		return Ended
 	}

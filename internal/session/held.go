@@ -50,7 +50,7 @@ func (m *Manager) Take(ctx context.Context, ticket string) (string, error) {
 		return "", err
 	}
 	m.drop(ctx, key)
-	plain, _, err := m.Ring.Open(purposeHeld, m.bind(key), row.Data)
+	plain, err := m.Ring.Open(purposeHeld, m.bind(key), row.Data)
 	if err != nil {
 		return "", ErrNone
 	}

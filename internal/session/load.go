@@ -83,7 +83,7 @@ func (m *Manager) read(ctx context.Context, key Key) (*Session, error) {
 // open unseals what a store gave. A row that was copied onto another key, changed, or
 // sealed with a key that is gone counts as no session.
 func (m *Manager) open(ctx context.Context, row Row) (*Session, error) {
-	plain, _, err := m.Ring.Open(purposeRecord, m.bind(row.Key), row.Data)
+	plain, err := m.Ring.Open(purposeRecord, m.bind(row.Key), row.Data)
 	if err != nil {
 		m.Logger.WarnContext(ctx, "a stored session cannot be opened and counts as none: its key is gone, or it was changed or moved")
 		return nil, ErrNone
