@@ -10,7 +10,7 @@ let locks: FakeLocks
 let stops: (() => void)[]
 
 /** One tab of the browser. */
-function tab(options: { locks?: LockManager | undefined } = {}) {
+function tab(options: { locks?: LockManager | undefined; random?: () => number } = {}) {
   const client = createClient({ baseUrl: 'http://localhost:8000', EventSource: streams.EventSource })
   const heard: SessionEvent[] = []
   const refused = vi.fn<() => void>()
@@ -79,6 +79,21 @@ describe('the stream', () => {
     follow('two')
     await settled()
     expect([streams.all.length, streams.open().length]).toEqual([2, 1])
+  })
+
+  it('is not opened when the lock comes too late', async () => {
+    const late = {
+      request: async (_name: string, _options: LockOptions, granted: LockGrantedCallback<Promise<void>>) => {
+        await settled()
+        await granted(null)
+      },
+    }
+    const { follow } = tab({ locks: late as unknown as LockManager })
+    follow('one')
+    follow('')
+    await settled()
+    await settled()
+    expect(streams.all).toEqual([])
   })
 
   it('is never opened without Web Locks', async () => {
@@ -180,9 +195,9 @@ describe('two tabs', () => {
 
 describe('a stream that breaks', () => {
   /** The waits in milliseconds, up to when `streams` have been opened. */
-  async function waits(count: number, fate: () => void): Promise<number[]> {
+  async function waits(count: number, fate: () => void, random = 0.5): Promise<number[]> {
     vi.useFakeTimers()
-    tab().follow('one')
+    tab({ random: () => random }).follow('one')
     await vi.advanceTimersByTimeAsync(0)
     const seen: number[] = []
     while (seen.length < count) {
@@ -199,6 +214,13 @@ describe('a stream that breaks', () => {
     expect(await waits(8, () => streams.all.at(-1)?.breaks())).toEqual([
       5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 160_000, 160_000,
     ])
+  })
+
+  it.each([
+    [0, 2_000],
+    [1, 8_000],
+  ])('comes back at an instant of its own (%d: %d ms)', async (random, want) => {
+    expect(await waits(1, () => streams.all.at(-1)?.breaks(), random)).toEqual([want])
   })
 
   it('comes back soon when it had worked for long', async () => {

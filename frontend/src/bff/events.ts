@@ -87,7 +87,6 @@ export function createEvents(client: Client, options: EventsOptions): Events {
     function take(kind: string, { data }: MessageEvent<string>): void {
       const event = asSessionEvent(kind, parse(data))
       if (!event) return
-      if (event.name === 'ended') again()
       channel.postMessage({ id, event } satisfies Passed)
       hear(event)
     }
@@ -98,7 +97,6 @@ export function createEvents(client: Client, options: EventsOptions): Events {
      */
     function again(): void {
       source?.close()
-      clearTimeout(timer)
       failures = performance.now() - openedAt >= lasting ? 0 : failures + 1
       const wait = (2_000 + 6_000 * random()) * 2 ** Math.min(Math.max(failures - 1, 0), doublings)
       timer = setTimeout(open, wait)

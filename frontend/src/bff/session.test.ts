@@ -393,7 +393,7 @@ describe('what the server says', () => {
   it('about the end is not believed against the answer', async () => {
     const { session } = await listening()
     server.says(later) // signed in anew, here
-    streams.open()[0]?.says('ended', { reason: 'ended' })
+    streams.open()[0]?.says('ended', { reason: 'revoked' })
     await vi.waitFor(() =>
       expect(session.state.value).toMatchObject({ status: 'in', session: { id: 'anotherSession' } }),
     )
@@ -517,6 +517,14 @@ describe('logout', () => {
     const { session, assign } = await started()
     await expect(session.logout()).rejects.toMatchObject({ code: 'network' })
     expect([session.status.value, assign.mock.calls.length]).toEqual(['in', 0])
+  })
+
+  it('that fails is not why the session ends later', async () => {
+    server.will(200, sessionIn).willFail().will(200, sessionOut)
+    const { session } = await started()
+    await expect(session.logout()).rejects.toMatchObject({ code: 'network' })
+    await session.check()
+    expect(session.state.value).toMatchObject({ status: 'expired', reason: 'ended' })
   })
 })
 

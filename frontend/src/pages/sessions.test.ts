@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createMemoryHistory } from 'vue-router'
 import App from '../App.vue'
 import { createClient } from '../bff/client'
-import { createSession } from '../bff/session'
+import { createSession, type Session } from '../bff/session'
 import sessionIn from '../bff/testdata/session_in.json'
 import sessionOut from '../bff/testdata/session_out.json'
 import sessionsFile from '../bff/testdata/sessions.json'
@@ -20,7 +20,7 @@ const storeDown = { code: 'store_unavailable', status: 503, title: 'The session 
 /** Genkan, as far as this page asks it. */
 class Server {
   sessions: ListedSession[] = [phone, mine]
-  authenticated = true
+  answer: unknown = sessionIn
   /** What it says instead, for the next call of that line. */
   readonly instead = new Map<string, [status: number, body: unknown]>()
   readonly asked: string[] = []
@@ -44,7 +44,7 @@ class Server {
     }
     switch (line.replace('?slide=false', '')) {
       case 'GET /bff/session':
-        return [200, this.authenticated ? sessionIn : sessionOut]
+        return [200, this.answer]
       case 'GET /bff/sessions':
         return [200, { sessions: this.sessions }]
       case 'DELETE /bff/sessions?others=true': {
@@ -60,9 +60,10 @@ class Server {
 
 let server: Server
 let app: VueWrapper
+let session: Session
 
 async function open(): Promise<void> {
-  const session = createSession(createClient({ baseUrl: 'http://localhost:8000', fetch: server.fetch }))
+  session = createSession(createClient({ baseUrl: 'http://localhost:8000', fetch: server.fetch }))
   const history = createMemoryHistory()
   history.replace('/sessions')
   const router = createRouter(history)
@@ -189,6 +190,7 @@ describe('ending another session', () => {
     await press('End it')
     expect(app.get('main [role=alert]').text()).toContain('store_unavailable')
     expect(rows()).toHaveLength(2)
+    expect(document.activeElement).toBe(app.get('main .news').element)
   })
 })
 
@@ -216,11 +218,21 @@ describe('this session', () => {
 
   it('that has ended shows no other', async () => {
     await open()
-    server.authenticated = false
+    server.answer = sessionOut
     server.instead.set('DELETE /bff/sessions/Zr8eYp5wQ4cL', [401, { code: 'unauthenticated', status: 401 }])
     await press('End')
     await press('End it')
     expect(rows()).toEqual([])
     expect(app.get('[role=alert]').text()).toContain('Your session has ended.')
+  })
+
+  it('of another user has nothing of the first one', async () => {
+    await open()
+    server.answer = { ...sessionIn, user: { sub: 'bob' }, session: { ...sessionIn.session, id: 'bobs' } }
+    server.sessions = [{ ...mine, id: 'bobs', browser: 'Chrome 141 on Windows' }]
+    const before = rows()
+    await session.check()
+    await flushPromises()
+    expect([before, rows()]).toEqual([['Firefox 145 on Linux', 'Safari 18 on iOS'], ['Chrome 141 on Windows']])
   })
 })
