@@ -62,11 +62,11 @@ func (p *program) revokeCommand(f *adminFlags) *cobra.Command {
 	cmd := leaf("revoke", "End sessions, at once and on every replica", cobra.NoArgs, func([]string) error {
 		switch {
 		case sid != "":
-			return p.revoke(f, "/admin/sessions/"+url.PathEscape(sid), nil)
+			return p.revokeOne(f, sid)
 		case sub != "":
-			return p.revoke(f, "/admin/sessions", url.Values{"sub": {sub}})
+			return p.revokeMany(f, url.Values{"sub": {sub}})
 		case all:
-			return p.revoke(f, "/admin/sessions", url.Values{"all": {"true"}})
+			return p.revokeMany(f, url.Values{"all": {"true"}})
 		}
 		return errors.New("--all=false ends nothing")
 	})
@@ -136,6 +136,9 @@ func (p *program) listSessions(f *adminFlags, sub string, asJSON bool) error {
 	if err := p.ask(f, http.MethodGet, "/admin/sessions", query, &list); err != nil {
 		return err
 	}
+	if list.Sessions == nil {
+		return notAdmin(http.StatusOK)
+	}
 	if asJSON {
 		text, err := json.MarshalIndent(list, "", "  ")
 		if err != nil {
@@ -166,12 +169,26 @@ func (p *program) listSessions(f *adminFlags, sub string, asJSON bool) error {
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
-func (p *program) revoke(f *adminFlags, path string, query url.Values) error {
-	answer := struct{ Ended int }{1} // of one session there is no word but 204
-	if err := p.ask(f, http.MethodDelete, path, query, &answer); err != nil {
+func (p *program) revokeOne(f *adminFlags, sid string) error {
+	if err := p.ask(f, http.MethodDelete, "/admin/sessions/"+url.PathEscape(sid), nil, nil); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(p.stdout, "%s ended.\n", plural(answer.Ended, "session"))
+	return p.tellEnded(1)
+}
+
+func (p *program) revokeMany(f *adminFlags, query url.Values) error {
+	var answer struct{ Ended *int }
+	if err := p.ask(f, http.MethodDelete, "/admin/sessions", query, &answer); err != nil {
+		return err
+	}
+	if answer.Ended == nil {
+		return notAdmin(http.StatusOK)
+	}
+	return p.tellEnded(*answer.Ended)
+}
+
+func (p *program) tellEnded(count int) error {
+	_, err := fmt.Fprintf(p.stdout, "%s ended.\n", plural(count, "session"))
 	return err
 }
 
@@ -182,7 +199,8 @@ const (
 	maxAnswer = 16 << 20
 )
 
-// ask calls the admin listener and reads its answer into v.
+// ask calls the admin listener and reads its answer into v; nil for an answer that says
+// nothing but that it is done.
 func (p *program) ask(f *adminFlags, method, path string, query url.Values, v any) error {
 	settings, found := config.Administration(*f.src)
 	if found.Failed() {
@@ -225,14 +243,18 @@ func readAnswer(res *http.Response, v any) error {
 	}
 	var problem struct{ Code, Detail string }
 	switch {
-	case res.StatusCode == http.StatusNoContent:
+	case v == nil && res.StatusCode == http.StatusNoContent:
 		return nil
-	case res.StatusCode == http.StatusOK && json.Unmarshal(body, v) == nil:
+	case v != nil && res.StatusCode == http.StatusOK && json.Unmarshal(body, v) == nil:
 		return nil
 	case json.Unmarshal(body, &problem) == nil && problem.Code != "":
 		return fmt.Errorf("%s\nMore: genkan explain %s", printable(problem.Detail), printable(problem.Code))
 	}
-	return fmt.Errorf("what answers there (%d) is not the admin listener of this version of Genkan", res.StatusCode)
+	return notAdmin(res.StatusCode)
+}
+
+func notAdmin(status int) error {
+	return fmt.Errorf("what answers there (%d) is not the admin listener of this version of Genkan", status)
 }
 
 // adminURL is where the admin listener is reached: as given, or on this machine.

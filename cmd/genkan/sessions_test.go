@@ -18,7 +18,7 @@ import (
 )
 
 // TestSessionScripts runs the commands against real admin listeners: OPEN_URL is one
-// without a token, TOKEN_URL one with, WRONG_URL is something else.
+// without a token, TOKEN_URL one with, WRONG_URL and JSON_URL are something else.
 func TestSessionScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -29,6 +29,7 @@ func TestSessionScripts(t *testing.T) {
 			for name, h := range map[string]http.Handler{
 				"OPEN": genkanWithSessions(t, ""), "TOKEN": genkanWithSessions(t, "a-long-token-canary-of-32-letters"),
 				"WRONG": http.RedirectHandler("http://evil.example/", http.StatusFound),
+				"JSON":  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }),
 			} {
 				s := httptest.NewServer(h)
 				env.Defer(s.Close)
