@@ -11,6 +11,40 @@ import (
 	"time"
 )
 
+func TestAUserHasNoMoreSessionsThanTheSettingAllows(t *testing.T) {
+	t.Parallel()
+	port, admin := freePort(t), freePort(t)
+	stop := run(t, settings(t, port, admin, "GENKAN_OIDC_ISSUER="+newProvider(t, port).issuer, "GENKAN_SESSION_MAX_PER_USER=2"))
+	get := func(client *http.Client, target string) string {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Sec-Fetch-Mode", "navigate")
+		res, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, _ := io.ReadAll(res.Body)
+		return string(body)
+	}
+	for _, want := range []int{1, 2, 2} {
+		jar, _ := cookiejar.New(nil)
+		browser := &http.Client{Jar: jar}
+		get(browser, fmt.Sprintf("http://localhost:%d/bff/login", port))
+		list := get(http.DefaultClient, fmt.Sprintf("http://localhost:%d/admin/sessions", admin))
+		if got := strings.Count(list, `"subject":"dev-user-alice-7f3a"`); got != want {
+			t.Errorf("%d sessions, want %d: %s", got, want, list)
+		}
+		browser.CloseIdleConnections()
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAStopDoesNotWaitForStreamsOfEvents, and administration has its token.
 func TestAStopDoesNotWaitForStreamsOfEvents(t *testing.T) {
 	t.Parallel()

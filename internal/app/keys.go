@@ -55,9 +55,6 @@ func (a *App) ReloadKeys() {
 func (w *keyWatch) run(ctx context.Context) {
 	tick := time.NewTicker(w.every)
 	defer tick.Stop()
-	if w.read == nil {
-		tick.Stop()
-	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,7 +72,9 @@ func (w *keyWatch) run(ctx context.Context) {
 // half would end sessions.
 func (w *keyWatch) look(ctx context.Context, asked bool) {
 	if w.read == nil {
-		w.log.InfoContext(ctx, "the session keys stay as they are: they are in the environment, which changes only with a restart")
+		if asked {
+			w.log.InfoContext(ctx, "the session keys stay as they are: they are in the environment, which changes only with a restart")
+		}
 		return
 	}
 	list, found := w.read()

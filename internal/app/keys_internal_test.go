@@ -81,6 +81,19 @@ func TestLooksAtTheSessionKeys(t *testing.T) {
 	}
 }
 
+// Only who asks is told that keys of the environment do not change.
+func TestKeysOfTheEnvironmentAreNotReadAgain(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[bool]string{true: "a restart", false: ""} {
+		var log bytes.Buffer
+		w := newKeyWatch(config.Session{Keys: listOf(keyA)}, ringOf(t, keyA), slog.New(slog.NewTextHandler(&log, nil)))
+		w.look(t.Context(), asked)
+		if said := log.String(); !strings.Contains(said, want) || (said == "") != (want == "") {
+			t.Errorf("asked %v: %q was logged, want %q", asked, said, want)
+		}
+	}
+}
+
 func TestAReloadSaysWhichKeysCameAndWent(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer

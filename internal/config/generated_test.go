@@ -117,8 +117,9 @@ func TestSchemaKnowsWhatTheLoaderKnows(t *testing.T) {
 	got := []any{
 		at(root, p, "session", p, "cookie", p, "same_site")["default"], at(root, p, "server", p, "public_urls")["default"],
 		at(upstream, p, "keep_prefix")["default"], provider["required"], upstream["required"], provider["additionalProperties"],
+		at(root, p, "session", p, "max_per_user")["anyOf"].([]any)[0].(map[string]any)["maximum"],
 	}
-	want := []any{"auto", []any{"http://localhost:8000"}, false, []any{"id"}, []any{"path", "url"}, false}
+	want := []any{"auto", []any{"http://localhost:8000"}, false, []any{"id"}, []any{"path", "url"}, false, 1000.0}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -83,7 +83,7 @@ func (s setting) schema() schema {
 	case size:
 		out["anyOf"] = []schema{{"type": "string", "pattern": sizeForm.String()}, {"type": "integer", "minimum": 1}, variable, null}
 	case number:
-		out["anyOf"] = []schema{{"type": "integer", "minimum": 0}, variable, null}
+		out["anyOf"] = []schema{{"type": "integer", "minimum": 0, "maximum": maxCount}, variable, null}
 	case list:
 		out["anyOf"] = []schema{{"type": "array", "items": schema{"anyOf": []schema{single, variable}}}, {"type": "string", "description": "comma-separated"}, null}
 	case pairs:

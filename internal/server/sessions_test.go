@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -178,6 +179,61 @@ func TestAllOtherSessionsOfAUserEnd(t *testing.T) {
 	}
 	if !f.live(t, alice) || !f.live(t, bob) {
 		t.Error("the wrong one ended")
+	}
+}
+
+func TestMoreOtherSessionsThanOneLookUpFindsEnd(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{})
+	for range 1100 { // one look-up finds 1000
+		f.signIn(t, session.SignIn{}, "alice")
+	}
+	alice := f.signIn(t, session.SignIn{}, "alice")
+	if res := f.by(alice, http.MethodDelete, "/bff/sessions?others=true"); bodyOf(t, res) != `{"ended":1100}` {
+		t.Errorf("%d, want 1100 ended", res.StatusCode)
+	}
+	if !f.live(t, alice) {
+		t.Error("this one ended too")
+	}
+}
+
+// hangingUp is a store during whose next write the browser hangs up.
+type hangingUp struct {
+	session.Store
+	hangUp context.CancelFunc
+}
+
+func (s *hangingUp) Save(ctx context.Context, row session.Row) (uint64, error) {
+	if s.hangUp != nil {
+		s.hangUp()
+	}
+	return s.Store.Save(ctx, row)
+}
+
+func TestAnEndThatHasBegunGoesOnWhenTheBrowserHangsUp(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		method, path string
+		own          bool // it is the session that asks
+	}{
+		{http.MethodDelete, "/bff/sessions/{id}", false},
+		{http.MethodDelete, "/bff/sessions?others=true", false},
+		{http.MethodPost, "/bff/logout", true},
+	} {
+		store := &hangingUp{Store: session.NewMemory(time.Now)}
+		f := newFixture(t, options{store: &faultyStore{Store: store}})
+		alice, phone := f.signIn(t, session.SignIn{}, "alice"), f.signIn(t, session.SignIn{}, "alice")
+		ended := phone
+		if row.own {
+			ended = alice
+		}
+		ctx, hangUp := context.WithCancel(t.Context())
+		store.hangUp = hangUp
+		target := f.Policy.Canonical().Origin().String() + strings.ReplaceAll(row.path, "{id}", phone.id)
+		f.send(httptest.NewRequest(row.method, target, nil).WithContext(ctx), append(slices.Clone(fetchSame), alice.cookie)...)
+		if ctx.Err() == nil || f.live(t, ended) {
+			t.Errorf("%s %s: hung up: %v, it lives: %v", row.method, row.path, ctx.Err() != nil, f.live(t, ended))
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ type Reason string
 // Reasons.
 const (
 	SignedOut Reason = "signed_out" // by its user, in its browser
-	Revoked   Reason = "revoked"    // by its user elsewhere, by an administrator, by the provider
+	Revoked   Reason = "revoked"    // by its user elsewhere, by an administrator
 	Limit     Reason = "limit"      // session.max_per_user: it was the oldest
 	Refused   Reason = "refused"    // the provider does not renew it
 	Expired   Reason = "expired"    // a time-out
@@ -42,7 +42,8 @@ const purposeNote = "reason of an end"
 // Terminate ends sessions, and returns those it has ended when no replica takes a
 // request of theirs any more. Then, without waiting, it gives their tokens back to the
 // providers (RFC 7009); when a provider does not answer, not all of them. The error is
-// ErrStore: what is not returned may live on.
+// ErrStore: what is not returned may live on. The caller knows who ended them, and says so
+// in the log.
 func (m *Manager) Terminate(ctx context.Context, list []*Session, reason Reason) (ended []*Session, err error) {
 	var mu sync.Mutex
 	group, ending := errgroup.WithContext(ctx)
@@ -64,7 +65,7 @@ func (m *Manager) Terminate(ctx context.Context, list []*Session, reason Reason)
 	err = group.Wait()
 	if len(ended) > 0 {
 		m.everywhere(ctx)
-		m.giveBack(ctx, ended, reason)
+		m.giveBack(ctx, ended)
 	}
 	return ended, err
 }
@@ -83,13 +84,10 @@ func (m *Manager) everywhere(ctx context.Context) {
 
 // giveBack begins to revoke the tokens of ended sessions, a bounded number at a time,
 // whether the caller still waits or not. It gives up when no place gets free.
-func (m *Manager) giveBack(ctx context.Context, ended []*Session, reason Reason) {
+func (m *Manager) giveBack(ctx context.Context, ended []*Session) {
 	detached := context.WithoutCancel(ctx)
 	place := time.NewTimer(revokeLimit)
 	defer place.Stop()
-	for _, s := range ended {
-		m.Logger.InfoContext(ctx, "session ended", "session", s.ID, "provider", s.Provider, "reason", string(reason))
-	}
 	for i, s := range ended {
 		select {
 		case m.revocations <- struct{}{}:

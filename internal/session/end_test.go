@@ -373,6 +373,9 @@ func TestTheOldestSessionsAboveTheLimitEnd(t *testing.T) {
 				if got := len(f.provider.gaveBack()); got != tt.had-len(tt.left) {
 					t.Errorf("%d refresh tokens were given back, want %d", got, tt.had-len(tt.left))
 				}
+				if got := f.log.lines("reason=limit"); got != tt.had-len(tt.left) {
+					t.Errorf("%d lines in the log, want %d", got, tt.had-len(tt.left))
+				}
 			})
 		})
 	}

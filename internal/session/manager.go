@@ -211,7 +211,10 @@ func (m *Manager) limit(ctx context.Context, s *Session) {
 		}
 		// s counts, but is never the oldest: its clock may run behind another replica's.
 		others := slices.DeleteFunc(all, mine)
-		_, err = m.Terminate(ctx, others[min(len(others), m.MaxPerUser-1):], Limit)
+		ended, err := m.Terminate(ctx, others[min(len(others), m.MaxPerUser-1):], Limit)
+		for _, one := range ended {
+			m.Logger.InfoContext(ctx, "session ended: its user has signed in too often", "session", one.ID, "provider", one.Provider, "reason", string(Limit))
+		}
 		return err
 	})
 	if err != nil {
