@@ -256,6 +256,15 @@ func TestAnHeirGivesTheLeaseBackWhenItKnowsWhatBecameOfTheTokens(t *testing.T) {
 		{"new tokens", nil, renewed, true},
 		{"a refusal", nil, func() (rp.Grant, error) { return rp.Grant{}, &rp.Error{Kind: rp.Refused} }, true},
 		{"a fault", nil, func() (rp.Grant, error) { return rp.Grant{}, &rp.Error{Kind: rp.Fault} }, false},
+		{"a row that cannot be read", func(_ *testing.T, f *fleet, _ *http.Cookie, _ *session.Session) {
+			began := time.Now()
+			f.replicas[0].line.on(func(operation string) error {
+				if operation == "load" && time.Since(began) > 5*time.Second { // after the lease was inherited
+					return errCut
+				}
+				return nil
+			})
+		}, renewed, false},
 		{"tokens that were stored late", func(t *testing.T, f *fleet, cookie *http.Cookie, s *session.Session) {
 			late := f.renewedElsewhere(t, cookie, s)
 			time.AfterFunc(5*time.Second, func() { _, _ = f.store.Save(context.Background(), late) })
