@@ -123,6 +123,13 @@ func (s *RedisServer) launch(t testing.TB, dir string, config func() []string, a
 	t.Fatal(errTaken)
 }
 
+// AwaitSync waits until the server is a replica that has all that its master has. A
+// fail-over before that would bring back what it had when it was stopped.
+func (s *RedisServer) AwaitSync() {
+	s.t.Helper()
+	await(s.t, s.Addr+" has what its master has", func() error { return answers(s, 1, "master_link_status:up", "info", "replication") })
+}
+
 // CLI runs a command as the user who may do everything, by redis-cli, and returns its
 // answer as redis-cli prints it into a pipe. An error answer fails the test.
 func (s *RedisServer) CLI(args ...string) string {

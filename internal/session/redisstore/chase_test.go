@@ -46,10 +46,11 @@ func chase(t *testing.T, here, there *Store, disturb func()) *hunt {
 		wait.Go(func() { h.write(p) })
 		wait.Go(func() { h.read(p) })
 	}
+	end := sync.OnceFunc(func() { close(h.over); wait.Wait() })
+	defer end() // also of a test that has failed
 	disturb()
 	time.Sleep(300 * time.Millisecond) // of undisturbed life
-	close(h.over)
-	wait.Wait()
+	end()
 	h.settle()
 	return h
 }
@@ -239,7 +240,7 @@ func TestSentinelFailOverUnderLoad(t *testing.T) {
 			killed := set.KillMaster()
 			set.AwaitMaster(old)
 			awaitWork(t, here, there)
-			killed.Start()
+			comeBack(t, killed)
 		})
 		if back := h.want(4 * time.Second); back > 0 && !strings.Contains(log.String(), "no replica of Redis has acknowledged") {
 			t.Errorf("%d versions are gone that a replica had acknowledged", back)
@@ -280,11 +281,20 @@ func TestClusterChangesUnderLoad(t *testing.T) {
 			killed := set.KillMaster(1)
 			set.AwaitPromotion(killed)
 			awaitWork(t, here, there)
-			killed.Start()
+			comeBack(t, killed)
 		})
 		h.want(4 * time.Second)
 	})
 	wantNotices(t, here, there)
+}
+
+// comeBack starts a server again, with its users, and waits until it is a replica that
+// has what its master has: else the next fail-over could be to what it had when it died.
+func comeBack(t *testing.T, killed *backing.RedisServer) {
+	t.Helper()
+	killed.Start()
+	killed.AwaitSync()
+	allow(killed)
 }
 
 // awaitWork waits until both stores work on all servers.

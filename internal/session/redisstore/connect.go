@@ -225,7 +225,9 @@ func (s *Store) options(tracking bool) rueidis.ClientOption {
 	}
 }
 
-// retryDelay is for reads only: rueidis does not repeat a write.
+// retryDelay is for reads only: rueidis does not repeat a write. Every read is pinned, or
+// rueidis would use its memory for another command after the second answer, while the
+// connection that broke may still be writing the first question.
 func retryDelay(attempts int, _ rueidis.Completed, _ error) time.Duration {
 	if attempts > 2 {
 		return -1

@@ -110,7 +110,7 @@ func (f *search) turn(ctx context.Context) error {
 	var pages rueidis.Commands
 	for _, c := range now { // in reverse, what is called Min is the upper bound
 		pages = append(pages, f.client.B().Zrange().Key(f.tagKey(c.tag)).Min(strconv.FormatInt(c.from, 10)).Max(strconv.FormatInt(f.now.UnixMilli(), 10)).
-			Byscore().Rev().Limit(0, int64(c.count)).Withscores().Build())
+			Byscore().Rev().Limit(0, int64(c.count)).Withscores().Build().Pin())
 	}
 	var next []*cursor
 	var keys []session.Key
@@ -156,7 +156,7 @@ func (c *cursor) after(members []rueidis.ZScore) *cursor {
 func (f *search) load(ctx context.Context, keys []session.Key) error {
 	var gets rueidis.Commands
 	for _, key := range keys {
-		gets = append(gets, f.client.B().Get().Key(f.rowKey(key)).Build())
+		gets = append(gets, f.client.B().Get().Key(f.rowKey(key)).Build().Pin())
 	}
 	for i, result := range f.client.DoMulti(ctx, gets...) {
 		raw, err := result.AsBytes()

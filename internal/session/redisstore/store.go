@@ -90,7 +90,7 @@ func newScripts() scripts {
 // Load implements session.Store. A row that cannot be read counts as none, and is logged.
 func (s *Store) Load(ctx context.Context, key session.Key) (session.Row, error) {
 	return do(ctx, s, "load", func(ctx context.Context, c rueidis.Client) (session.Row, error) {
-		raw, err := c.Do(ctx, c.B().Get().Key(s.rowKey(key)).Build()).AsBytes()
+		raw, err := c.Do(ctx, c.B().Get().Key(s.rowKey(key)).Build().Pin()).AsBytes()
 		if s.isNone(err) {
 			return session.Row{}, session.ErrNone
 		} else if err != nil {
@@ -229,7 +229,7 @@ func (s *Store) Ping(ctx context.Context) error {
 		var commands rueidis.Commands
 		for i := range count {
 			key := s.prefix + ":ping:" + strconv.Itoa(i) // never there, so XX sets nothing
-			commands = append(commands, c.B().Set().Key(key).Value("").Xx().Build(), c.B().Get().Key(key).Build())
+			commands = append(commands, c.B().Set().Key(key).Value("").Xx().Build(), c.B().Get().Key(key).Build().Pin())
 		}
 		for _, result := range c.DoMulti(ctx, commands...) {
 			if err := result.Error(); err != nil && !rueidis.IsRedisNil(err) {

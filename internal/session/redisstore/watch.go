@@ -175,7 +175,7 @@ func (s *Store) beat(ctx context.Context, client rueidis.Client) {
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, c := range masters {
-		group.Go(func() error { return c.Do(ctx, c.B().Ping().Build()).Error() })
+		group.Go(func() error { return c.Do(ctx, c.B().Ping().Build().Pin()).Error() })
 	}
 	if len(masters) > 0 && group.Wait() == nil {
 		s.stamps.Proved(asked)
@@ -252,9 +252,9 @@ type face struct {
 }
 
 func (s *Store) ask(ctx context.Context, c rueidis.Client) (face, error) {
-	commands := rueidis.Commands{c.B().Role().Build()}
+	commands := rueidis.Commands{c.B().Role().Build().Pin()}
 	if s.config.kind == cluster {
-		commands = append(commands, c.B().ClusterSlots().Build())
+		commands = append(commands, c.B().ClusterSlots().Build().Pin())
 	}
 	results := c.DoMulti(ctx, commands...)
 	role, err := results[0].ToArray()
@@ -310,7 +310,7 @@ func (s *Store) inspect(client rueidis.Client) {
 	ctx, cancel := context.WithTimeout(s.context, lookLimit)
 	defer cancel()
 	for node, c := range client.Nodes() {
-		text, err := c.Do(ctx, c.B().Info().Section("server", "memory", "persistence").Build()).ToString()
+		text, err := c.Do(ctx, c.B().Info().Section("server", "memory", "persistence").Build().Pin()).ToString()
 		if err != nil {
 			continue
 		}
