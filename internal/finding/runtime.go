@@ -22,6 +22,9 @@ var (
 	TooManyStreams = Row{"GK514", "too_many_streams", 429, Error, "Too many streams of events for one session",
 		"A session may have 16 streams of events open at once, in all its tabs together.",
 		"Close those that are no longer read, or share one between tabs."}
+	TooManyRequests = Row{"GK515", "too_many_requests", 429, Error, "Too many requests from one address",
+		"This endpoint takes a bounded number of requests from each client address, and this one used up its share.",
+		"Try again in a few seconds. If many people are turned away at once, a proxy hides their addresses: set server.trusted_proxies."}
 	TransactionMissing = Row{"GK520", "transaction_missing", 400, Error, "This sign-in was not begun in this browser, or too long ago",
 		"The cookie that was set when sign-in began did not come back: it expired after ten minutes, cookies are blocked, or sign-in began under another address.",
 		"Begin again from the app, at the configured address."}
@@ -32,8 +35,8 @@ var (
 		"It holds neither a code nor an error, both, a repeated parameter, or came by another response mode or from another issuer.",
 		"Begin again from the app; see the log for what was wrong."}
 	SignInLoop = Row{"GK523", "sign_in_loop", 400, Error, "Sign-in goes round in circles",
-		"Sign-in succeeded several times within a minute, but the app still did not see a session: its calls do not carry the cookie.",
-		"Open the app at the configured address, and let its calls send credentials: 'include'."}
+		"Sign-in succeeded several times within a minute, but the app still did not see a session: its calls do not carry the cookie. Or the app asks for a silent sign-in at every start, while the provider says each time that it needs the user.",
+		"Open the app at the configured address, and let its calls send credentials: 'include'. Let it try a silent sign-in once per tab."}
 	NotFound = Row{"GK530", "not_found", 404, Error, "Nothing here",
 		"No endpoint, upstream or file has this path.", "Check the path."}
 	Internal = Row{"GK531", "internal", 500, Error, "Something failed inside Genkan",
@@ -57,6 +60,6 @@ var (
 
 var runtimeRows = []Row{
 	SettingUnknown, SettingInvalid, SettingUnread, CSRF, NotNavigation, ReturnURLRefused, ParameterInvalid,
-	TooManyStreams, TransactionMissing, StateInvalid, ResponseInvalid, SignInLoop, NotFound, Internal,
+	TooManyStreams, TooManyRequests, TransactionMissing, StateInvalid, ResponseInvalid, SignInLoop, NotFound, Internal,
 	StreamsExhausted, AdminUnauthorized, AdminForbidden, AdminBrowser, AdminTokenMissing,
 }

@@ -24,8 +24,11 @@ var (
 	PathRefused = Row{"GK414", "path_refused", 400, Error, "This path is ambiguous",
 		"It holds dot segments, encoded slashes, backslashes or control characters, which services read differently.",
 		"Send the plain path."}
+	UpstreamNonce = Row{"GK416", "upstream_nonce", 503, Error, "This call has to be sent once more",
+		"The service behind this path wants a new nonce with it (RFC 9449), and the body was too large to be kept for that.",
+		"Send it again: the nonce is known now."}
 )
 
 var upstreamRows = []Row{
-	UpstreamInvalid, UpstreamDuplicate, UpstreamReserved, UpstreamUnavailable, UpstreamTimeout, MethodNotAllowed, BodyTooLarge, PathRefused, NavigationRefused,
+	UpstreamInvalid, UpstreamDuplicate, UpstreamReserved, UpstreamUnavailable, UpstreamTimeout, MethodNotAllowed, BodyTooLarge, PathRefused, NavigationRefused, UpstreamNonce,
 }
