@@ -46,7 +46,7 @@ var owners = map[string][]string{
 	"golang.org/x/oauth2":             {"internal/rp"},
 	"github.com/gorilla/sessions":     {"internal/session"},
 	"github.com/rs/cors":              {"internal/origin"},
-	"github.com/go-jose/go-jose":      {"internal/rp", "internal/devidp"},
+	"github.com/go-jose/go-jose":      {"internal/keys", "internal/rp", "internal/devidp"},
 	"github.com/jackc/pgx":            {"internal/session/pgstore"},
 	"github.com/maypok86/otter":       {"internal/session"},
 	"github.com/redis/rueidis":        {"internal/session/redisstore"},
