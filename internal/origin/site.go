@@ -25,6 +25,16 @@ func (s *Site) RedirectURI() string { return s.URL("/callback") }
 // PostLogoutRedirectURI is the one of RP-Initiated Logout 1.0, section 3.1.
 func (s *Site) PostLogoutRedirectURI() string { return s.URL("/logout/callback") }
 
+// BackchannelURI is the backchannel_logout_uri of OpenID Connect Back-Channel Logout 1.0.
+func (s *Site) BackchannelURI() string { return s.URL("/backchannel") }
+
+// FrontchannelURI is the frontchannel_logout_uri of OpenID Connect Front-Channel Logout 1.0.
+func (s *Site) FrontchannelURI() string { return s.URL("/frontchannel") }
+
+// GlobalRevocationURI is what Okta calls the logout endpoint URL of Universal Logout; the
+// JWT that authenticates a request names it as its audience.
+func (s *Site) GlobalRevocationURI() string { return s.URL("/global-token-revocation") }
+
 // Cookie is one cookie of Genkan's: name and attributes, decided once, so that
 // setting and clearing cannot differ (a browser deletes only an exact match).
 type Cookie struct {
