@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,6 +34,9 @@ type options struct {
 	listen, apiListen string
 	api               bool
 	provider          devidp.Config
+	clients, filed    []devidp.Client // of --client and --client-file
+
+	mtlsListen, mtlsCA string
 }
 
 // run returns the exit status: 2 for wrong usage, 1 for a failure.
@@ -54,7 +58,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func parse(args []string, stdout, stderr io.Writer) (options, error) {
 	var o options
 	client := devidp.DevClient()
-	var clients []devidp.Client
 	flags := flag.NewFlagSet("devidp", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
@@ -77,9 +80,11 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 	list(flags, "scope", "another `scope` that clients may ask for (repeatable)", &o.provider.Scopes)
 	flags.Func("client", "another client, as `ID:SECRET`, or ID alone for a public one (repeatable)", func(text string) error {
 		id, secret, _ := strings.Cut(text, ":")
-		clients = append(clients, devidp.Client{ID: id, Secret: secret})
+		o.clients = append(o.clients, devidp.Client{ID: id, Secret: secret})
 		return nil
 	})
+	oauthFlags(flags, &o)
+	clientFlags(flags, &client)
 	if len(args) > 0 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help") {
 		flags.SetOutput(stdout)
 	}
@@ -90,12 +95,23 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 		_, _ = fmt.Fprintf(stderr, "devidp: there is no argument %q; see devidp -h\n", flags.Arg(0))
 		return o, errors.New("usage")
 	}
-	o.provider.Clients = []devidp.Client{client}
-	for _, c := range clients {
-		c.RedirectURIs, c.PostLogoutURIs = client.RedirectURIs, client.PostLogoutURIs
-		o.provider.Clients = append(o.provider.Clients, c)
-	}
+	o.provider.Clients = o.registrations(client)
 	return o, nil
+}
+
+// registrations are base and the others, which have base's addresses too. A client of a
+// file takes the place of base when it has its id.
+func (o options) registrations(base devidp.Client) []devidp.Client {
+	var clients []devidp.Client
+	if !slices.ContainsFunc(o.filed, func(c devidp.Client) bool { return c.ID == base.ID }) {
+		clients = append(clients, base)
+	}
+	for _, c := range slices.Concat(o.filed, o.clients) {
+		c.RedirectURIs = append(c.RedirectURIs, base.RedirectURIs...)
+		c.PostLogoutURIs = append(c.PostLogoutURIs, base.PostLogoutURIs...)
+		clients = append(clients, c)
+	}
+	return clients
 }
 
 func list(flags *flag.FlagSet, name, usage string, into *[]string) {
@@ -123,6 +139,15 @@ func serve(ctx context.Context, o options, stdout io.Writer) error {
 	mux.Handle("/", provider)
 	mux.Handle("/dev/", provider.DevHandler())
 	services := []service{{listener, mux}}
+	if o.mtlsListen != "" {
+		tlsListener, base, err := listenMTLS(o)
+		if err != nil {
+			return err
+		}
+		defer tlsListener.Close()
+		provider.SetMTLSBase(base)
+		services = append(services, service{tlsListener, provider})
+	}
 	line := "devidp: listening on " + o.provider.Issuer
 	if o.api {
 		apiListener, err := listen(o.apiListen)
@@ -130,7 +155,7 @@ func serve(ctx context.Context, o options, stdout io.Writer) error {
 			return err
 		}
 		defer apiListener.Close()
-		api := devidp.NewDemoAPI(devidp.DemoAPIConfig{Issuer: o.provider.Issuer, Audience: o.provider.Audience})
+		api := devidp.NewDemoAPI(devidp.DemoAPIConfig{Issuer: o.provider.Issuer, Audience: o.provider.Audience, DPoPNonce: o.provider.DPoPNonce})
 		services = append(services, service{apiListener, api})
 		line += ", demo API on http://" + apiListener.Addr().String()
 	}

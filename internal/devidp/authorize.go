@@ -23,7 +23,7 @@ const (
 const pageLife = 10 * time.Minute
 
 func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
-	if q := p.request(w, r, r.Form); q != nil {
+	if q := p.request(w, r, r.Form, true); q != nil {
 		session, ok := p.session(r)
 		if user, auto := userNamed(p.cfg.Users, p.cfg.AutoSignIn); auto {
 			session, ok = *p.newSession(user, q.acr), true
@@ -38,9 +38,15 @@ func (p *Provider) authorizePost(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, p.endpoint("/authorize?"+r.Form.Encode()), http.StatusSeeOther)
 }
 
-// request checks form and answers itself, with nil, when something is wrong with it.
-func (p *Provider) request(w http.ResponseWriter, r *http.Request, form url.Values) *authRequest {
-	q, page, failure := p.parseRequest(form)
+// request checks form and answers itself, with nil, when something is wrong with it. A
+// browser arrives with it, or one of our pages carried it along.
+func (p *Provider) request(w http.ResponseWriter, r *http.Request, form url.Values, arrives bool) *authRequest {
+	var q *authRequest
+	var failure *oauthError
+	entry, carried, extra, page := p.resolve(r, form, arrives)
+	if page == nil {
+		q, page, failure = p.parseRequest(carried, entry, extra)
+	}
 	switch {
 	case page != nil:
 		p.page(w, http.StatusBadRequest, "unredirectable", page)
@@ -60,7 +66,7 @@ func (p *Provider) carried(w http.ResponseWriter, r *http.Request) *authRequest 
 		http.Error(w, "the form is broken", http.StatusBadRequest)
 		return nil
 	}
-	return p.request(w, r, form)
+	return p.request(w, r, form, false)
 }
 
 type visit struct {
@@ -169,7 +175,8 @@ func (p *Provider) newCode(q *authRequest, s ssoSession) string {
 	g := &grant{
 		client: q.client.ID, user: s.user, sid: s.sid, scopes: q.scopes, nonce: q.nonce, acr: cmp.Or(q.acr, s.acr), amr: s.amr(),
 		authTime: s.authTime, redirectURI: q.redirectURI, challenge: q.challenge, access: q.access, family: rand.Text(),
-		codeExpires: p.cfg.Now().Add(codeLifetime),
+		codeExpires: p.cfg.Now().Add(codeLifetime), jkt: q.jkt, resources: q.resources,
+		userInfoClaims: names(q.claims.UserInfo), idClaims: names(q.claims.IDToken),
 	}
 	code := rand.Text()
 	p.mu.Lock()

@@ -1,8 +1,8 @@
 package devidp
 
 import (
+	"cmp"
 	"crypto/rand"
-	"crypto/sha256"
 	"maps"
 	"slices"
 	"strings"
@@ -34,7 +34,7 @@ func (p *Provider) issueTokens(out issue) (map[string]any, error) {
 		return nil, err
 	}
 	body := map[string]any{
-		"access_token": access, "token_type": "Bearer", "expires_in": int(lifetime / time.Second),
+		"access_token": access, "token_type": out.bound.tokenType(), "expires_in": int(lifetime / time.Second),
 		"scope": strings.Join(out.scopes, " "),
 	}
 	if out.refresh != "" {
@@ -49,8 +49,9 @@ func (p *Provider) issueTokens(out issue) (map[string]any, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.accesses.put(access, g, lifetime)
+	p.accesses.put(access, out, lifetime)
 	p.note(access, out.refresh, id)
+	p.participate(g)
 	return body, nil
 }
 
@@ -66,24 +67,27 @@ func (p *Provider) accessLifetime(g *grant) time.Duration {
 // accessToken is a JWT by RFC 9068 2.
 func (p *Provider) accessToken(out issue, lifetime time.Duration) (string, error) {
 	now := p.cfg.Now()
-	token := p.newJWT("at+jwt", map[string]any{
-		"iss": p.Issuer(), "sub": out.grant.user.Subject, "aud": p.cfg.Audience, "client_id": out.grant.client,
+	token := p.newJWT("at+jwt", p.idTokenAlg(out.grant.client), map[string]any{
+		"iss": p.Issuer(), "sub": out.grant.user.Subject, "aud": oneOrList(out.audience), "client_id": out.grant.client,
 		"scope": strings.Join(out.scopes, " "), "jti": rand.Text(), "iat": now.Unix(), "exp": now.Add(lifetime).Unix(),
 	})
-	for _, f := range p.take(func(f *Fault) bool { return f.AccessToken != nil }) {
+	if out.bound != (binding{}) {
+		token.Claims["cnf"] = out.bound
+	}
+	token.grant = out.grant
+	for _, f := range p.take(func(f *Fault) bool { return f.AccessToken != nil && f.covers(out.renewed) }) {
 		f.AccessToken(token)
 	}
-	return token.compact()
+	return token.token()
 }
 
 // idToken is OpenID Connect Core 2 and 3.1.3.6. A refresh gives no nonce (12.2).
 func (p *Provider) idToken(out issue, access string) (string, error) {
-	g, now := out.grant, p.cfg.Now()
-	sum := sha256.Sum256([]byte(access))
+	g, now, alg := out.grant, p.cfg.Now(), p.idTokenAlg(out.grant.client)
 	claims := map[string]any{
 		"iss": p.Issuer(), "sub": g.user.Subject, "aud": g.client, "sid": g.sid, "acr": g.acr, "amr": g.amr,
 		"iat": now.Unix(), "exp": now.Add(p.cfg.IDLifetime).Unix(), "auth_time": g.authTime.Unix(),
-		"at_hash": base64url(sum[:16]),
+		"at_hash": halfHash(alg, access),
 	}
 	if out.nonce != "" {
 		claims["nonce"] = out.nonce
@@ -91,9 +95,17 @@ func (p *Provider) idToken(out issue, access string) (string, error) {
 	if !p.cfg.ThinIDToken {
 		maps.Copy(claims, userClaims(g.user, out.scopes))
 	}
-	token := p.newJWT("JWT", claims)
-	for _, f := range p.take(func(f *Fault) bool { return f.IDToken != nil }) {
+	maps.Copy(claims, wishedClaims(g.user, g.idClaims))
+	token := p.newJWT("JWT", alg, claims)
+	token.grant = g
+	for _, f := range p.take(func(f *Fault) bool { return f.IDToken != nil && f.covers(out.renewed) }) {
 		f.IDToken(token)
 	}
-	return token.compact()
+	return token.token()
+}
+
+// idTokenAlg is what the client's ID, access and logout tokens are signed with.
+func (p *Provider) idTokenAlg(id string) string {
+	client, _ := p.client(id)
+	return cmp.Or(client.IDTokenAlg, algorithms()[0])
 }

@@ -23,13 +23,16 @@ type DemoAPIConfig struct {
 	Issuer   string // required; the provider's
 	Audience string // default http://127.0.0.1:9100
 	// Pause is the time between two events of /stream; default 200 ms.
-	Pause  time.Duration
-	Client *http.Client // default one with a time-out of 10 seconds
-	Now    func() time.Time
+	Pause time.Duration
+	// DPoPNonce demands a nonce of the API's own in every DPoP proof (RFC 9449 9).
+	DPoPNonce bool
+	Client    *http.Client // default one with a time-out of 10 seconds
+	Now       func() time.Time
 }
 
 // DemoAPI is a resource server to try a proxy with. It knows the provider by HTTP only and
-// takes nothing but access tokens by RFC 9068 for its own audience.
+// takes nothing but access tokens by RFC 9068 for its own audience, with a DPoP proof or
+// over TLS with a client certificate when they are bound to one.
 //
 //	GET  /hello      who is asking, and the names of the headers that arrived
 //	GET  /items      a list; POST sends back the JSON it gets, with 201
@@ -42,8 +45,11 @@ type DemoAPI struct {
 	mux *http.ServeMux
 
 	mu      sync.Mutex
-	keys    map[string]any // by kid
-	fetches []time.Time    // of the last minute
+	keys    map[string]jose.JSONWebKey // by kid
+	fetches []time.Time                // of the last minute
+	nonces  nonces
+	spent   *shelf[bool] // jti of proofs
+	seen    []*Seen
 }
 
 // maxFetches a minute: a forged kid must not make the API flood the provider.
@@ -59,7 +65,7 @@ func NewDemoAPI(c DemoAPIConfig) *DemoAPI {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	a := &DemoAPI{cfg: c, mux: http.NewServeMux()}
+	a := &DemoAPI{cfg: c, mux: http.NewServeMux(), spent: newShelf[bool](c.Now, maxSpent)}
 	a.mux.HandleFunc("GET /hello", a.hello)
 	a.mux.HandleFunc("GET /items", a.items)
 	a.mux.HandleFunc("POST /items", a.addItem)
@@ -70,24 +76,12 @@ func NewDemoAPI(c DemoAPIConfig) *DemoAPI {
 
 // accessClaims is what counts of RFC 9068 2.2.
 type accessClaims struct {
-	Issuer   string   `json:"iss"`
-	Subject  string   `json:"sub"`
-	Audience audience `json:"aud"`
-	Expires  int64    `json:"exp"`
-	Scope    string   `json:"scope"`
-}
-
-// audience is one string or a list (RFC 7519 4.1.3).
-type audience []string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (a *audience) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*a = audience{one}
-		return nil
-	}
-	return json.Unmarshal(data, (*[]string)(a))
+	Issuer   string  `json:"iss"`
+	Subject  string  `json:"sub"`
+	Audience any     `json:"aud"` // one string or a list (RFC 7519 4.1.3)
+	Expires  int64   `json:"exp"`
+	Scope    string  `json:"scope"`
+	Bound    binding `json:"cnf"`
 }
 
 type claimsKey struct{}
@@ -95,14 +89,23 @@ type claimsKey struct{}
 // ServeHTTP answers whoever has a good token.
 func (a *DemoAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	token, found := bearer(r)
-	if !found {
+	note := a.look(w, r)
+	scheme, token := presented(r)
+	if token == "" {
 		challenge(w, false, "there is no access token")
 		return
 	}
 	claims, err := a.verify(r.Context(), token)
 	if err != nil {
-		challenge(w, true, err.Error())
+		challengeFor(w, r, oauthError{"invalid_token", err.Error()})
+		return
+	}
+	jkt, failure := a.proof(r, token, note)
+	if failure == nil {
+		failure = claims.Bound.refuses(r, scheme, jkt)
+	}
+	if failure != nil {
+		challengeFor(w, r, *failure)
 		return
 	}
 	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), claimsKey{}, claims)))
@@ -111,9 +114,9 @@ func (a *DemoAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // verify is RFC 9068 4.
 func (a *DemoAPI) verify(ctx context.Context, token string) (accessClaims, error) {
 	var claims accessClaims
-	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
+	jws, err := jose.ParseSignedCompact(token, accessAlgs())
 	if err != nil {
-		return claims, errors.New("the token is not a JWT signed with RS256")
+		return claims, errors.New("the token is not a JWT of a known algorithm")
 	}
 	header := jws.Signatures[0].Protected
 	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
@@ -124,14 +127,14 @@ func (a *DemoAPI) verify(ctx context.Context, token string) (accessClaims, error
 	if err != nil {
 		return claims, err
 	}
-	payload, err := jws.Verify(key)
-	if err != nil || json.Unmarshal(payload, &claims) != nil {
+	payload, err := jws.Verify(key.Key)
+	if err != nil || key.Algorithm != header.Algorithm || json.Unmarshal(payload, &claims) != nil {
 		return claims, errors.New("the signature is wrong")
 	}
 	switch {
 	case claims.Issuer != a.cfg.Issuer:
 		return claims, errors.New("the token is of another issuer")
-	case !slices.Contains(claims.Audience, a.cfg.Audience):
+	case !slices.Contains(listed(claims.Audience), a.cfg.Audience):
 		return claims, errors.New("the token is for another audience")
 	case a.cfg.Now().Unix() >= claims.Expires:
 		return claims, errors.New("the token has expired")
@@ -142,7 +145,7 @@ func (a *DemoAPI) verify(ctx context.Context, token string) (accessClaims, error
 }
 
 // key returns the provider's key, fetching the set when kid is not in it.
-func (a *DemoAPI) key(ctx context.Context, kid string) (any, error) {
+func (a *DemoAPI) key(ctx context.Context, kid string) (jose.JSONWebKey, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if key, ok := a.keys[kid]; ok {
@@ -151,22 +154,22 @@ func (a *DemoAPI) key(ctx context.Context, kid string) (any, error) {
 	now := a.cfg.Now()
 	a.fetches = slices.DeleteFunc(a.fetches, func(t time.Time) bool { return now.Sub(t) > time.Minute })
 	if len(a.fetches) >= maxFetches {
-		return nil, errors.New("the key is unknown, and the keys were fetched too often")
+		return jose.JSONWebKey{}, errors.New("the key is unknown, and the keys were fetched too often")
 	}
 	a.fetches = append(a.fetches, now)
 	keys, err := a.fetchKeys(ctx)
 	if err != nil {
-		return nil, err
+		return jose.JSONWebKey{}, err
 	}
 	a.keys = keys
 	key, ok := keys[kid]
 	if !ok {
-		return nil, errors.New("the key is unknown")
+		return jose.JSONWebKey{}, errors.New("the key is unknown")
 	}
 	return key, nil
 }
 
-func (a *DemoAPI) fetchKeys(ctx context.Context) (map[string]any, error) {
+func (a *DemoAPI) fetchKeys(ctx context.Context) (map[string]jose.JSONWebKey, error) {
 	var metadata struct {
 		JWKS string `json:"jwks_uri"`
 	}
@@ -179,11 +182,11 @@ func (a *DemoAPI) fetchKeys(ctx context.Context) (map[string]any, error) {
 	if err := a.getJSON(ctx, metadata.JWKS, &set); err != nil {
 		return nil, err
 	}
-	keys := map[string]any{}
+	keys := map[string]jose.JSONWebKey{}
 	for _, raw := range set.Keys {
 		var key jose.JSONWebKey
-		if key.UnmarshalJSON(raw) == nil && key.Algorithm == "RS256" && key.Use == "sig" && key.IsPublic() {
-			keys[key.KeyID] = key.Key
+		if key.UnmarshalJSON(raw) == nil && key.Use == "sig" && key.IsPublic() {
+			keys[key.KeyID] = key
 		}
 	}
 	return keys, nil

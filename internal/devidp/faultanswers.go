@@ -1,37 +1,15 @@
 package devidp
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 )
 
 const wellKnown = "/.well-known/openid-configuration"
-
-func unsigned(t *JWT) {
-	t.Header["alg"] = "none"
-	t.Sign = func(*rsa.PrivateKey, []byte) ([]byte, error) { return nil, nil }
-}
-
-// signWithPublicKey is the confusion of RFC 8725 2.1: the public key as an HMAC secret.
-func signWithPublicKey(t *JWT) {
-	t.Header["alg"] = "HS256"
-	t.Sign = func(key *rsa.PrivateKey, input []byte) ([]byte, error) {
-		der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-		mac := hmac.New(sha256.New, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
-		mac.Write(input)
-		return mac.Sum(nil), err
-	}
-}
 
 // answer sends text as it is.
 func answer(status int, contentType, text string) http.HandlerFunc {
@@ -88,9 +66,13 @@ func bodyWithout(name, at, member string) Fault {
 func tokenFaults() []Fault {
 	const at = "/token"
 	return append(outages("token", at),
+		Fault{Name: "token-empty", At: at, Answer: answer(http.StatusOK, "application/json", "")},
+		Fault{Name: "token-array", At: at, Answer: answer(http.StatusOK, "application/json", "[]")},
+		Fault{Name: "token-null", At: at, Answer: answer(http.StatusOK, "application/json", "null")},
 		Fault{Name: "token-429", At: at, Answer: answer(http.StatusTooManyRequests, "text/plain", "too many")},
 		Fault{Name: "token-invalid-grant", At: at, Answer: refuse(http.StatusBadRequest, "invalid_grant")},
 		Fault{Name: "token-invalid-client", At: at, Answer: refuse(http.StatusUnauthorized, "invalid_client")},
+		Fault{Name: "token-unauthorized-client", At: at, Answer: refuse(http.StatusBadRequest, "unauthorized_client")},
 		Fault{Name: "token-error-200", At: at, Answer: refuse(http.StatusOK, "invalid_grant")},
 		Fault{Name: "token-truncated", At: at, Answer: answer(http.StatusOK, "application/json", `{"access_token":"x","token_ty`)},
 		bodyWithout("token-no-id-token", at, "id_token"),
@@ -99,15 +81,56 @@ func tokenFaults() []Fault {
 		bodyWithout("token-no-expires-in", at, "expires_in"),
 		bodySet("token-string-expires-in", at, "expires_in", "3600"),
 		bodySet("token-negative-expires-in", at, "expires_in", -1),
+		bodySet("token-zero-expires-in", at, "expires_in", 0),
+		bodySet("token-huge-expires-in", at, "expires_in", int64(1e12)),
+		bodySet("token-number-access-token", at, "access_token", 42),
+		bodySet("token-number-id-token", at, "id_token", 42),
+		bodySet("token-empty-id-token", at, "id_token", ""),
+		bodyWithout("token-no-type", at, "token_type"),
+		bodySet("token-dpop-type", at, "token_type", "DPoP"),
 		bodySet("token-wrong-type", at, "token_type", "mac"),
 		bodySet("token-odd-case-type", at, "token_type", "bEaReR"),
 		bodySet("token-narrow-scope", at, "scope", "openid"),
-		bodySet("token-extra", at, "foo", map[string]any{"bar": []any{1, nil}}))
+		bodySet("token-extra", at, "foo", map[string]any{"bar": []any{1, nil}}),
+		Fault{Name: "token-text", At: at, Header: func(h http.Header) { h.Set("Content-Type", "text/plain") }},
+		replayed())
+}
+
+// replayed gives the answer of the first sign-in to every later one, once more.
+func replayed() Fault {
+	var mu sync.Mutex
+	var first map[string]any
+	return Fault{Name: "token-replay", At: "/token", Grant: "authorization_code", Body: func(b map[string]any) {
+		mu.Lock()
+		defer mu.Unlock()
+		if first == nil {
+			first = maps.Clone(b)
+		}
+		clear(b)
+		maps.Copy(b, first)
+	}}
 }
 
 func metadataFaults() []Fault {
 	const at = wellKnown
 	return append(outages("discovery", at),
+		Fault{Name: "discovery-truncated", At: at, Answer: answer(http.StatusOK, "application/json", `{"issuer":"http`)},
+		Fault{Name: "discovery-array", At: at, Answer: answer(http.StatusOK, "application/json", "[]")},
+		suffixed("discovery-issuer-slash", "issuer", "/"), suffixed("discovery-issuer-suffix", "issuer", "INVALID"),
+		suffixed("discovery-authorize-query", "authorization_endpoint", "?tenant=x"), // which is allowed
+		bodyWithout("discovery-no-issuer", at, "issuer"),
+		bodySet("discovery-number-endpoint", at, "token_endpoint", 42),
+		bodySet("discovery-http-authorize", at, "authorization_endpoint", "http://provider.example/authorize"),
+		bodySet("discovery-http-jwks", at, "jwks_uri", "http://provider.example/jwks"),
+		bodySet("discovery-http-userinfo", at, "userinfo_endpoint", "http://provider.example/userinfo"),
+		bodySet("discovery-weak-algs", at, "id_token_signing_alg_values_supported", []string{"none", "HS256", "RS256"}),
+		bodySet("discovery-extra", at, "foo", map[string]any{"bar": []any{1, nil}}),
+		bodyWithout("discovery-no-pkce", at, "code_challenge_methods_supported"),
+		bodyWithout("discovery-no-iss", at, "authorization_response_iss_parameter_supported"),
+		Fault{Name: "discovery-minimal", At: at, Body: func(b map[string]any) {
+			required := []string{"issuer", "authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"}
+			maps.DeleteFunc(b, func(member string, _ any) bool { return !slices.Contains(required, member) })
+		}},
 		bodySet("discovery-wrong-issuer", at, "issuer", "https://another-provider.example"),
 		bodySet("discovery-http-endpoint", at, "token_endpoint", "http://provider.example/token"),
 		bodySet("discovery-plain-pkce", at, "code_challenge_methods_supported", []string{"plain"}),
@@ -119,58 +142,7 @@ func metadataFaults() []Fault {
 		bodyWithout("discovery-no-revocation", at, "revocation_endpoint"))
 }
 
-func userInfoFaults() []Fault {
-	const at = "/userinfo"
-	return append(outages("userinfo", at),
-		bodySet("userinfo-wrong-sub", at, "sub", "another-user"),
-		bodyWithout("userinfo-no-sub", at, "sub"),
-		Fault{Name: "userinfo-401", At: at, Answer: func(w http.ResponseWriter, _ *http.Request) { challenge(w, true, "a fault on demand") }})
-}
-
-func keyFaults() []Fault {
-	const at = "/jwks"
-	each := func(name, member string, value any) Fault {
-		return Fault{Name: name, At: at, Body: func(b map[string]any) {
-			for _, key := range b["keys"].([]any) {
-				key.(map[string]any)[member] = value
-			}
-		}}
-	}
-	return append(outages("keys", at),
-		Fault{Name: "keys-junk", At: at, Body: func(b map[string]any) { b["keys"] = append(junkKeys(), b["keys"].([]any)...) }},
-		Fault{Name: "keys-decoys", At: at, Body: func(b map[string]any) {
-			keys := b["keys"].([]any)
-			b["keys"] = append(decoys(keys[0].(map[string]any)["kid"]), keys...)
-		}},
-		each("keys-for-encryption", "use", "enc"), each("keys-other-alg", "alg", "PS256"),
-		bodySet("keys-empty", at, "keys", []any{}))
-}
-
-// junkKeys are keys that a client need not understand and must not stumble over
-// (RFC 7517 5).
-func junkKeys() []any {
-	zeros := func(n int) string { return base64url(make([]byte, n)) }
-	return []any{
-		map[string]any{"kty": "EC", "crv": "secp256k1", "kid": "junk-1", "x": zeros(32), "y": zeros(32)}, // without alg
-		map[string]any{"kty": "OKP", "crv": "Ed448", "kid": "junk-2", "x": zeros(57)},
-		map[string]any{"kty": "oct", "kid": "junk-3", "k": zeros(32)},
-		map[string]any{"kty": "RSA", "kid": "junk-4", "n": "!", "e": 7},
-		map[string]any{"kty": "AKP", "alg": "ML-DSA-44", "kid": "junk-5", "pub": zeros(1312)},
-		map[string]any{"kty": []any{}, "kid": nil},
-		"not a key",
-	}
-}
-
-// decoys are good keys of other types under the kid of the real one (RFC 7517 4.5).
-func decoys(kid any) []any {
-	var keys []any
-	if key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err == nil {
-		if point, err := key.PublicKey.Bytes(); err == nil { // 4, x, y
-			keys = append(keys, map[string]any{"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": kid, "x": base64url(point[1:33]), "y": base64url(point[33:])})
-		}
-	}
-	if public, _, err := ed25519.GenerateKey(rand.Reader); err == nil {
-		keys = append(keys, map[string]any{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": kid, "x": base64url(public)})
-	}
-	return keys
+// suffixed adds to a member of the metadata that is a string.
+func suffixed(name, member, suffix string) Fault {
+	return Fault{Name: name, At: wellKnown, Body: func(b map[string]any) { b[member] = b[member].(string) + suffix }}
 }

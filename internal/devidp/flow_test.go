@@ -99,7 +99,9 @@ func (w *world) verifies(token any) bool {
 // verifiedBy checks a JWT with go-jose, against the key of its kid.
 func verifiedBy(jwks string, token any) bool {
 	text, _ := token.(string)
-	jws, err := jose.ParseSignedCompact(text, []jose.SignatureAlgorithm{jose.RS256})
+	jws, err := jose.ParseSignedCompact(text, []jose.SignatureAlgorithm{
+		jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.ES256, jose.ES384, jose.EdDSA,
+	})
 	var set struct{ Keys []json.RawMessage }
 	if err != nil || json.Unmarshal([]byte(jwks), &set) != nil {
 		return false

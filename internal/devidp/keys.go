@@ -3,37 +3,39 @@ package devidp
 import (
 	"crypto"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/http"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 )
 
-// keptKeys is how many keys stay published, so that tokens survive some rolls.
-const keptKeys = 5
+// keptRolls is how many rolls of the keys stay published, so that tokens survive some.
+const keptRolls = 5
 
 type signingKey struct {
-	id  string
-	key *rsa.PrivateKey
+	id, alg string
+	key     crypto.Signer
 }
 
-// RollKey makes a new signing key. The ones before it stay published, up to five.
+// RollKey makes new signing keys, one for each algorithm. The ones before them stay
+// published, up to five rolls.
 func (p *Provider) RollKey() error {
-	key, err := p.cfg.NewKey()
+	rsaKey, err := p.cfg.NewKey()
+	if err != nil {
+		return fmt.Errorf("devidp: new key: %w", err)
+	}
+	fresh, err := newKeys("key-"+rand.Text()[:8], rsaKey)
 	if err != nil {
 		return fmt.Errorf("devidp: new key: %w", err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.keys = append([]signingKey{{"key-" + rand.Text()[:8], key}}, p.keys...)
-	p.keys = p.keys[:min(len(p.keys), keptKeys)]
+	p.keys = append(fresh, p.keys...)
+	p.keys = p.keys[:min(len(p.keys), keptRolls*len(fresh))]
 	return nil
 }
 
@@ -44,66 +46,51 @@ func (p *Provider) publishedKeys() []signingKey {
 }
 
 func (p *Provider) jwks(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-cache")
+	p.json(w, r, http.StatusOK, map[string]any{"keys": p.keySet()})
+}
+
+func (p *Provider) keySet() []any {
 	var keys []any
 	for _, k := range p.publishedKeys() {
-		keys = append(keys, map[string]any{
-			"kty": "RSA", "use": "sig", "alg": "RS256", "kid": k.id,
-			"n": base64url(k.key.N.Bytes()), "e": base64url(big.NewInt(int64(k.key.E)).Bytes()),
-		})
+		keys = append(keys, jwk(k.key.Public(), k.alg, k.id))
 	}
-	w.Header().Set("Cache-Control", "no-cache")
-	p.json(w, r, http.StatusOK, map[string]any{"keys": keys})
-}
-
-// JWT is a token about to be signed; a Fault may change any of it.
-type JWT struct {
-	Header, Claims map[string]any
-	Key            *rsa.PrivateKey
-	// Sign makes the signature over input, RS256 by default.
-	Sign func(key *rsa.PrivateKey, input []byte) ([]byte, error)
-}
-
-func (p *Provider) newJWT(typ string, claims map[string]any) *JWT {
-	key := p.publishedKeys()[0]
-	header := map[string]any{"alg": "RS256", "kid": key.id, "typ": typ}
-	return &JWT{Header: header, Claims: claims, Key: key.key, Sign: signRS256}
-}
-
-func signRS256(key *rsa.PrivateKey, input []byte) ([]byte, error) {
-	sum := sha256.Sum256(input)
-	return rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:])
-}
-
-// compact serialises t (RFC 7515 7.1). It is done by hand, as no library makes the
-// broken tokens that faults are about.
-func (t *JWT) compact() (string, error) {
-	header, err := json.Marshal(t.Header)
-	if err != nil {
-		return "", fmt.Errorf("devidp: token header: %w", err)
-	}
-	claims, err := json.Marshal(t.Claims)
-	if err != nil {
-		return "", fmt.Errorf("devidp: token claims: %w", err)
-	}
-	input := base64url(header) + "." + base64url(claims)
-	signature, err := t.Sign(t.Key, []byte(input))
-	if err != nil {
-		return "", fmt.Errorf("devidp: sign: %w", err)
-	}
-	return input + "." + base64url(signature), nil
+	return keys
 }
 
 // hint is what is needed of an ID token that a client gave back as id_token_hint.
 type hint struct {
-	Issuer   string `json:"iss"`
-	Subject  string `json:"sub"`
-	Audience string `json:"aud"`
-	SID      string `json:"sid"`
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	Audience audience `json:"aud"`
+	SID      string   `json:"sid"`
+}
+
+// audience is a string or a list with one (OpenID Connect Core 2).
+type audience string
+
+// UnmarshalJSON refuses a list of several, which no ID token of ours is good with.
+func (a *audience) UnmarshalJSON(raw []byte) error {
+	var one string
+	if json.Unmarshal(raw, &one) == nil {
+		*a = audience(one)
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal(raw, &list); err != nil || len(list) != 1 {
+		return errors.New("aud is neither a string nor a list of one")
+	}
+	*a = audience(list[0])
+	return nil
 }
 
 // openHint accepts an ID token of ours, expired or not (RP-Initiated Logout 2).
 func (p *Provider) openHint(raw string) (hint, error) {
-	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.RS256})
+	var algs []jose.SignatureAlgorithm
+	for _, alg := range algorithms() {
+		algs = append(algs, jose.SignatureAlgorithm(alg))
+	}
+	jws, err := jose.ParseSignedCompact(raw, algs)
 	if err != nil {
 		return hint{}, errors.New("it is not a signed JWT")
 	}
@@ -116,7 +103,7 @@ func (p *Provider) openHint(raw string) (hint, error) {
 			continue
 		}
 		var h hint
-		payload, err := jws.Verify(&k.key.PublicKey)
+		payload, err := jws.Verify(k.key.Public())
 		if err == nil && json.Unmarshal(payload, &h) == nil && h.Issuer == p.Issuer() {
 			return h, nil
 		}

@@ -14,6 +14,7 @@ type logoutRequest struct {
 
 // logout is the end_session_endpoint. A hint names the session by its sid, so that no
 // cookie is needed; without one the person is asked, as anybody can send a browser here.
+// The other clients of the session are told before the browser goes on.
 func (p *Provider) logout(w http.ResponseWriter, r *http.Request) {
 	q, wrong := p.parseLogout(r.Form)
 	if wrong != nil {
@@ -23,10 +24,9 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) {
 	session, signedIn := p.session(r)
 	switch {
 	case q.hint.SID != "" && (!signedIn || session.user.Subject == q.hint.Subject):
-		p.end(func(s *ssoSession) bool { return s.sid == q.hint.SID })
-		p.loggedOut(w, r, q)
+		p.loggedOut(w, r, q, p.endFor(q.hint.SID))
 	case !signedIn:
-		p.loggedOut(w, r, q)
+		p.loggedOut(w, r, q, nil)
 	default:
 		p.page(w, http.StatusOK, "logout", logoutPage{q, session.user})
 	}
@@ -39,30 +39,52 @@ func (p *Provider) logoutConfirmed(w http.ResponseWriter, r *http.Request) {
 		p.page(w, http.StatusBadRequest, "unredirectable", wrong)
 		return
 	}
+	var left []participant
 	if session, ok := p.session(r); ok {
-		p.end(func(s *ssoSession) bool { return s.sid == session.sid })
+		left = p.endFor(session.sid)
 	}
-	p.loggedOut(w, r, q)
+	p.loggedOut(w, r, q, left)
 }
 
-func (p *Provider) loggedOut(w http.ResponseWriter, r *http.Request, q logoutRequest) {
+// endFor ends the session of sid and sends the logout tokens. It returns the clients
+// that took part.
+func (p *Provider) endFor(sid string) []participant {
+	left := p.leave(func(_, ofSID string) bool { return ofSID == sid })
+	p.notifyLogout(left, false)
+	return left
+}
+
+func (p *Provider) loggedOut(w http.ResponseWriter, r *http.Request, q logoutRequest, left []participant) {
 	p.mu.Lock()
 	cookie := p.cookie("")
 	p.mu.Unlock()
 	cookie.MaxAge = -1
 	http.SetCookie(w, cookie)
+	target := q.target()
+	frames := p.frames(left)
+	switch {
+	case len(frames) > 0:
+		p.frontchannel(w, frames, target)
+	case target == "":
+		p.page(w, http.StatusOK, "logged-out", nil)
+	default:
+		w.Header().Set("Cache-Control", "no-store")
+		http.Redirect(w, r, target, http.StatusSeeOther)
+	}
+}
+
+// target is where the browser goes on to, with state; empty is nowhere.
+func (q logoutRequest) target() string {
 	target, err := url.Parse(q.RedirectURI)
 	if q.RedirectURI == "" || err != nil {
-		p.page(w, http.StatusOK, "logged-out", nil)
-		return
+		return ""
 	}
 	if q.State != "" {
 		query := target.Query()
 		query.Set("state", q.State)
 		target.RawQuery = query.Encode()
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	http.Redirect(w, r, target.String(), http.StatusSeeOther)
+	return target.String()
 }
 
 func (p *Provider) parseLogout(form url.Values) (logoutRequest, *unredirectable) {
@@ -72,10 +94,10 @@ func (p *Provider) parseLogout(form url.Values) (logoutRequest, *unredirectable)
 		if err != nil {
 			return q, &unredirectable{Title: "Broken id_token_hint", Text: "The application sent an id_token_hint that is refused: " + err.Error() + "."}
 		}
-		if q.Client != "" && q.Client != h.Audience {
+		if q.Client != "" && q.Client != string(h.Audience) {
 			return q, &unredirectable{Title: "Contradiction", Text: "client_id is not the client that the id_token_hint was issued to.", Received: q.Client}
 		}
-		q.hint, q.Client = h, h.Audience
+		q.hint, q.Client = h, string(h.Audience)
 	}
 	client, known := p.client(q.Client)
 	if q.RedirectURI != "" && (!known || !slices.Contains(client.PostLogoutURIs, q.RedirectURI)) {

@@ -1,6 +1,6 @@
 // Package devidp is an OpenID provider for development and tests: code flow with PKCE,
-// rotating refresh tokens, UserInfo, revocation, RP-Initiated Logout, key roll, and
-// faults on demand.
+// pushed and signed requests, every kind of client authentication, DPoP, rotating refresh
+// tokens, UserInfo, revocation, RP-Initiated Logout, key roll, and faults on demand.
 //
 // It knows nothing of Genkan, which reaches it by HTTP like any other provider, and
 // it is never linked into Genkan. It keeps everything in memory, publishes its users'
@@ -13,10 +13,12 @@ import (
 	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -42,9 +44,27 @@ type Client struct {
 	Secret string // empty: a public client
 	// RedirectURIs and PostLogoutURIs are compared byte for byte (RFC 9700 2.1).
 	RedirectURIs, PostLogoutURIs []string
-	// AuthMethods at the token endpoint; default client_secret_basic and
-	// client_secret_post, or none for a public client.
+	// AuthMethods are allowed at the token endpoint; default private_key_jwt with JWKS,
+	// else client_secret_basic and client_secret_post, or none for a public client.
 	AuthMethods []string
+	// JWKS holds the public keys of assertions and request objects (RFC 7517 5).
+	JWKS json.RawMessage
+	// TLSSubject is the certificate's subject by RFC 4514, for tls_client_auth;
+	// TLSThumbprint its SHA-256 in base64url, for self_signed_tls_client_auth.
+	TLSSubject, TLSThumbprint string
+
+	RequirePAR           bool // RFC 9126 6
+	RequireRequestObject bool // RFC 9101 10.5
+	RequireDPoP          bool // RFC 9449 5.2
+
+	// IDTokenAlg signs ID, access and logout tokens; default RS256. UserInfoAlg makes
+	// UserInfo a signed JWT; default plain JSON.
+	IDTokenAlg, UserInfoAlg string
+	// The addresses that are told when a session ends; empty is not at all.
+	BackchannelURI, FrontchannelURI, GlobalRevocationURI string
+	// BackchannelSessionRequired has every logout token carry a sid.
+	BackchannelSessionRequired bool
+	InitiateLoginURI           string // OpenID Connect Core 4
 }
 
 // Config is a Provider's. The zero value of every field is its default.
@@ -57,6 +77,20 @@ type Config struct {
 	Scopes   []string // known beside openid, profile, email, groups and offline_access
 	Audience string   // of access tokens; default http://127.0.0.1:9100
 
+	// AuthMethods are what metadata lists for the token endpoint; default
+	// client_secret_basic, client_secret_post, private_key_jwt and none. What a client
+	// may use is in Client.AuthMethods.
+	AuthMethods []string
+	RequirePAR  bool // of every client (RFC 9126 5)
+	// DPoPNonce demands a nonce of the provider's in every DPoP proof (RFC 9449 8).
+	DPoPNonce bool
+	// MTLSBase is the https URL, with the issuer's path, of a second listener that asks
+	// for client certificates. Metadata then has mtls_endpoint_aliases (RFC 8705 5).
+	MTLSBase string
+	// ClientCAs sign the certificates of tls_client_auth. Without them the subject alone
+	// counts, whoever signed it.
+	ClientCAs *x509.CertPool
+
 	AccessLifetime  time.Duration // default 5 minutes
 	IDLifetime      time.Duration // default 5 minutes
 	RefreshLifetime time.Duration // of each refresh token; default 24 hours
@@ -64,6 +98,8 @@ type Config struct {
 	SkipConsent bool   // never ask for consent, except for prompt=consent
 	AutoSignIn  string // a username: signed in without a page, for tests without a browser
 	ThinIDToken bool   // the user's claims only in UserInfo
+
+	Transport http.RoundTripper // of logout notices to clients; default without proxy
 
 	Now    func() time.Time
 	NewKey func() (*rsa.PrivateKey, error) // default a new RSA key of 2048 bits
@@ -75,6 +111,7 @@ const (
 	sessionLifetime = 12 * time.Hour
 	maxSessions     = 1000
 	maxGrants       = 10_000
+	maxSpent        = 100_000
 	maxBody         = 1 << 20
 )
 
@@ -90,11 +127,18 @@ type Provider struct {
 	keys     []signingKey        // the newest first
 	sessions *shelf[*ssoSession] // by cookie value
 	codes    *shelf[*grant]
-	families *shelf[*grant] // of refresh tokens
-	accesses *shelf[*grant] // by access token
+	families *shelf[*grant]  // of refresh tokens
+	accesses *shelf[issue]   // by access token
+	pushed   *shelf[*pushed] // by request_uri
+	spent    *shelf[bool]    // jti of assertions and proofs
+	mtlsBase string
+	asNonces nonces // of /token and /par
+	rsNonces nonces // of /userinfo
+	seen     []*Seen
 	faults   []*Fault
 	stats    Stats
 	issued   []string
+	out      outgoing
 }
 
 // New makes a Provider, which takes a moment for its key. The error names what is wrong
@@ -104,6 +148,9 @@ func New(c Config) (*Provider, error) {
 	c.AccessLifetime = cmp.Or(c.AccessLifetime, 5*time.Minute)
 	c.IDLifetime = cmp.Or(c.IDLifetime, 5*time.Minute)
 	c.RefreshLifetime = cmp.Or(c.RefreshLifetime, 24*time.Hour)
+	if c.AuthMethods == nil {
+		c.AuthMethods = []string{authBasic, authPost, authPrivateKey, authNone}
+	}
 	c.Scopes = append([]string{"openid", "profile", "email", "groups", "offline_access"}, c.Scopes...)
 	if c.Users == nil {
 		c.Users = devUsers()
@@ -127,7 +174,9 @@ func New(c Config) (*Provider, error) {
 	p := &Provider{
 		cfg: c, pages: pages, issuer: c.Issuer, access: c.AccessLifetime,
 		sessions: newShelf[*ssoSession](c.Now, maxSessions), codes: newShelf[*grant](c.Now, maxGrants),
-		families: newShelf[*grant](c.Now, maxGrants), accesses: newShelf[*grant](c.Now, maxGrants),
+		families: newShelf[*grant](c.Now, maxGrants), accesses: newShelf[issue](c.Now, maxGrants),
+		pushed: newShelf[*pushed](c.Now, maxGrants), spent: newShelf[bool](c.Now, maxSpent), mtlsBase: c.MTLSBase,
+		out: newOutgoing(c),
 	}
 	p.mux = p.routes()
 	return p, p.RollKey()
@@ -138,6 +187,12 @@ func (c *Config) validate() error {
 	if c.Issuer != "" {
 		errs = append(errs, checkIssuer(c.Issuer))
 	}
+	if c.MTLSBase != "" {
+		errs = append(errs, checkIssuer(c.MTLSBase))
+	}
+	if !subset(c.AuthMethods, authMethods()) {
+		errs = append(errs, errors.New("AuthMethods names an unknown method"))
+	}
 	for i, client := range c.Clients {
 		if client.ID == "" {
 			errs = append(errs, errors.New("a client has no id"))
@@ -145,6 +200,7 @@ func (c *Config) validate() error {
 		if slices.ContainsFunc(c.Clients[:i], func(other Client) bool { return other.ID == client.ID }) {
 			errs = append(errs, fmt.Errorf("client %q stands in the list twice", client.ID))
 		}
+		errs = append(errs, client.check(), client.checkAlgorithms())
 	}
 	for _, user := range c.Users {
 		if user.Username == "" || user.Subject == "" {
@@ -225,6 +281,13 @@ func (p *Provider) SetIssuer(issuer string) {
 	p.issuer = issuer
 }
 
+// SetMTLSBase is Config.MTLSBase for tests, which learn the address late.
+func (p *Provider) SetMTLSBase(base string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mtlsBase = base
+}
+
 // SetAccessLifetime changes how long access tokens issued from now on are good.
 func (p *Provider) SetAccessLifetime(d time.Duration) {
 	p.mu.Lock()
@@ -245,12 +308,15 @@ func (p *Provider) routes() *http.ServeMux {
 	mux.HandleFunc("GET /{$}", p.home)
 	mux.HandleFunc("GET /assets/{name}", p.asset)
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.discovery)
+	mux.HandleFunc("GET /.well-known/openid-configuration/{$}", p.discovery) // for quirk-dot-discovery
 	mux.HandleFunc("GET /jwks", p.jwks)
+	mux.HandleFunc("/recorded/{name}", p.recorded)
 	mux.HandleFunc("GET /authorize", p.authorize)
 	mux.HandleFunc("POST /authorize", p.authorizePost)
 	mux.Handle("POST /sign-in", own.Handler(http.HandlerFunc(p.signIn)))
 	mux.Handle("POST /consent", own.Handler(http.HandlerFunc(p.consent)))
 	mux.HandleFunc("POST /token", p.token)
+	mux.HandleFunc("POST /par", p.par)
 	mux.HandleFunc("GET /userinfo", p.userInfo)
 	mux.HandleFunc("POST /userinfo", p.userInfo)
 	mux.HandleFunc("POST /revoke", p.revoke)
@@ -279,7 +345,9 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.record(r)
-	for _, f := range p.take(func(f *Fault) bool { return f.Answer != nil && f.At == r.URL.Path }) {
+	r = p.look(r)
+	p.offerNonce(w, r)
+	for _, f := range p.take(func(f *Fault) bool { return f.Answer != nil && f.at(r) }) {
 		f.Answer(w, r)
 		return
 	}
@@ -288,20 +356,22 @@ func (p *Provider) serve(w http.ResponseWriter, r *http.Request) {
 
 // json sends body, changed by the faults of this endpoint.
 func (p *Provider) json(w http.ResponseWriter, r *http.Request, status int, body map[string]any) {
-	for _, f := range p.take(func(f *Fault) bool { return f.Body != nil && f.At == r.URL.Path }) {
+	for _, f := range p.take(func(f *Fault) bool { return f.Body != nil && f.at(r) }) {
 		f.Body(body)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	p.spoilHeader(w, r)
 	if w.Header().Get("Cache-Control") == "" {
 		w.Header().Set("Cache-Control", "no-store") // RFC 6749 5.1
 	}
+	p.see(r, func(s *Seen) { s.Status = status })
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
 }
 
 func (p *Provider) discovery(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-cache")
-	p.json(w, r, http.StatusOK, map[string]any{
+	metadata := map[string]any{
 		"issuer":                                         p.Issuer(),
 		"authorization_endpoint":                         p.endpoint("/authorize"),
 		"token_endpoint":                                 p.endpoint("/token"),
@@ -314,13 +384,15 @@ func (p *Provider) discovery(w http.ResponseWriter, r *http.Request) {
 		"response_modes_supported":                       []string{"query", "form_post"},
 		"grant_types_supported":                          []string{"authorization_code", "refresh_token"},
 		"subject_types_supported":                        []string{"public"},
-		"id_token_signing_alg_values_supported":          []string{"RS256"},
-		"token_endpoint_auth_methods_supported":          []string{authBasic, authPost, authNone},
+		"id_token_signing_alg_values_supported":          algorithms(),
 		"code_challenge_methods_supported":               []string{"S256"},
 		"prompt_values_supported":                        []string{"none", "login", "consent", "select_account"},
 		"acr_values_supported":                           []string{acrPassword, acrMulti},
 		"claims_supported":                               []string{"sub", "name", "preferred_username", "email", "email_verified", "groups", "auth_time", "acr", "amr", "sid"},
 		"authorization_response_iss_parameter_supported": true,  // RFC 9207 3
 		"request_uri_parameter_supported":                false, // true when left out (Discovery 3)
-	})
+	}
+	maps.Copy(metadata, p.oauthMetadata())
+	maps.Copy(metadata, logoutMetadata())
+	p.json(w, r, http.StatusOK, metadata)
 }

@@ -12,10 +12,14 @@ type Stats struct {
 	Discovery   int            `json:"discovery"`
 	Keys        int            `json:"keys"`
 	Authorize   int            `json:"authorize"`
+	PAR         int            `json:"par"`
 	Token       map[string]int `json:"token"` // by grant_type
 	UserInfo    int            `json:"userinfo"`
 	Revocations int            `json:"revocations"`
 	Logouts     int            `json:"logouts"`
+	// Recorded counts the calls of addresses that faults name and nobody may call, by the
+	// last part of the address, like jku.
+	Recorded map[string]int `json:"recorded"`
 	// LastAuthorize and LastLogout are the parameters of the last such request.
 	LastAuthorize url.Values `json:"last_authorize"`
 	LastLogout    url.Values `json:"last_logout"`
@@ -33,6 +37,7 @@ func (p *Provider) Stats() Stats {
 	defer p.mu.Unlock()
 	s := p.stats
 	s.Token = maps.Clone(s.Token)
+	s.Recorded = maps.Clone(s.Recorded)
 	return s // the url.Values are never changed after they were stored
 }
 
@@ -68,6 +73,8 @@ func (p *Provider) record(r *http.Request) {
 			s.Authorize++
 			s.LastAuthorize = r.Form
 		}
+	case "/par":
+		s.PAR++
 	case "/token":
 		if s.Token == nil {
 			s.Token = map[string]int{}

@@ -1,6 +1,7 @@
 package devidp
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -26,6 +27,11 @@ type authRequest struct {
 	subject     string // of id_token_hint
 	acr         string // of acr_values, the first that is known; may be empty
 	access      time.Duration
+	resources   []string // RFC 8707
+	jkt         string   // of the DPoP key that the code is bound to; may be empty
+	claims      claimsRequest
+	pushed      *pushed
+	extra       string // a parameter beside request_uri
 }
 
 // oauthError is an error that goes to the client.
@@ -44,24 +50,29 @@ var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
 const maxAccessLifetime = 24 * time.Hour
 
-// parseRequest checks form. With an *oauthError the request names at least where to
-// send it.
-func (p *Provider) parseRequest(form url.Values) (*authRequest, *unredirectable, *oauthError) {
+// parseRequest checks entry, which our pages carry along as the form carried. With an
+// *oauthError the request names at least where to send it.
+func (p *Provider) parseRequest(carried url.Values, entry *pushed, extra string) (*authRequest, *unredirectable, *oauthError) {
+	form, refused := p.spoilRequest("/authorize", entry.form)
 	client, wrong := p.requestClient(form)
 	if wrong != nil {
 		return nil, wrong, nil
 	}
 	q := &authRequest{
-		raw: form.Encode(), client: client, redirectURI: form.Get("redirect_uri"), state: form.Get("state"),
+		raw: carried.Encode(), client: client, redirectURI: form.Get("redirect_uri"), state: form.Get("state"),
 		formPost: form.Get("response_mode") == "form_post", nonce: form.Get("nonce"), challenge: form.Get("code_challenge"),
 		scopes: strings.Fields(form.Get("scope")), prompt: strings.Fields(form.Get("prompt")), maxAge: -1,
-		loginHint: form.Get("login_hint"),
+		loginHint: form.Get("login_hint"), resources: form["resource"], jkt: cmp.Or(form.Get("dpop_jkt"), entry.jkt),
+		pushed: entry, extra: extra,
 	}
 	for _, acr := range strings.Fields(form.Get("acr_values")) {
 		if acr == acrPassword || acr == acrMulti {
 			q.acr = acr
 			break
 		}
+	}
+	if refused != nil {
+		return q, nil, refused
 	}
 	return q, nil, p.checkRequest(q, form)
 }
@@ -88,16 +99,22 @@ func (p *Provider) requestClient(form url.Values) (Client, *unredirectable) {
 
 // checkRequest is what can be said to the client. Everything is strict on purpose.
 func (p *Provider) checkRequest(q *authRequest, form url.Values) *oauthError {
-	for name, values := range form {
-		if len(values) > 1 && name != "resource" { // RFC 6749 3.1, RFC 8707 2
-			return &oauthError{"invalid_request", "a parameter is sent twice: " + name}
-		}
+	if twice := repeated(form); twice != "" {
+		return &oauthError{"invalid_request", "a parameter is sent twice: " + twice}
 	}
 	switch {
+	case q.extra != "": // RFC 9126 4, RFC 9101 5
+		return &oauthError{"invalid_request", "a parameter stands beside client_id and request_uri: " + q.extra}
+	case !q.pushed.par && (p.cfg.RequirePAR || q.client.RequirePAR):
+		return &oauthError{"invalid_request", "this client has to push its requests (RFC 9126)"}
+	case form.Has("request") && form.Has("request_uri"):
+		return &oauthError{"invalid_request", "request and request_uri exclude each other"}
 	case form.Has("request"):
 		return &oauthError{"request_not_supported", "request objects are not supported"}
 	case form.Has("request_uri"):
-		return &oauthError{"request_uri_not_supported", "request_uri is not supported"}
+		return &oauthError{"request_uri_not_supported", "request_uri is not supported, but for pushed requests"}
+	case !q.pushed.object && q.client.RequireRequestObject:
+		return &oauthError{"invalid_request", "this client has to send request objects (RFC 9101)"}
 	case form.Get("response_type") != "code":
 		return &oauthError{"unsupported_response_type", "response_type must be code"}
 	case !slices.Contains([]string{"", "query", "form_post"}, form.Get("response_mode")):
@@ -114,6 +131,11 @@ func (p *Provider) checkRequest(q *authRequest, form url.Values) *oauthError {
 		return &oauthError{"invalid_request", "prompt holds an unknown value"}
 	case slices.Contains(q.prompt, "none") && len(q.prompt) > 1:
 		return &oauthError{"invalid_request", "prompt=none must stand alone"}
+	case q.jkt != "" && !challengeForm.MatchString(q.jkt):
+		return &oauthError{"invalid_request", "dpop_jkt must be a SHA-256 hash in base64url (RFC 9449 10)"}
+	}
+	if failure := checkResources(q.resources); failure != nil {
+		return failure
 	}
 	return p.checkValues(q, form)
 }
@@ -141,7 +163,7 @@ func (p *Provider) checkValues(q *authRequest, form url.Values) *oauthError {
 		}
 		q.subject = h.Subject
 	}
-	return nil
+	return q.readClaims(form.Get("claims"))
 }
 
 // response is where the browser goes with the answer to q.

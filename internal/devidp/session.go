@@ -89,13 +89,6 @@ func (p *Provider) cookie(value string) *http.Cookie {
 	}
 }
 
-// end ends the session that is selected.
-func (p *Provider) end(selected func(*ssoSession) bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sessions.dropIf(selected)
-}
-
 // rememberConsent keeps what the user allowed for as long as the session lives.
 func (p *Provider) rememberConsent(s ssoSession, client string, scopes []string) {
 	p.mu.Lock()

@@ -1,23 +1,17 @@
 package devidp
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
-)
-
-// The methods of client authentication (OpenID Connect Core 9).
-const (
-	authBasic = "client_secret_basic"
-	authPost  = "client_secret_post"
-	authNone  = "none"
 )
 
 // grant is one authorization and everything issued for it: the code, and the family of
@@ -32,12 +26,16 @@ type grant struct {
 	redirectURI string
 	challenge   string
 	access      time.Duration // 0: the provider's
-	codeExpires time.Time
-	family      string
+	resources   []string      // RFC 8707
+	// Claims that were asked for by name (OpenID Connect Core 5.5).
+	userInfoClaims, idClaims []string
+	codeExpires              time.Time
+	family                   string
 
 	// Guarded by the provider's lock.
 	redeemed, revoked bool
 	refresh           string // the only refresh token of the family that is good
+	jkt               string // of the DPoP key, from the request or the first tokens on
 }
 
 var verifierForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`) // RFC 7636 4.1
@@ -45,13 +43,21 @@ var verifierForm = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`) // RFC 7636 4
 // token is the token endpoint (RFC 6749 3.2).
 func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	client, failure := p.authenticate(r)
+	if failure == nil {
+		r.PostForm, failure = p.spoilRequest(r.URL.Path, r.PostForm)
+	}
+	var bound binding
+	if failure == nil {
+		// Before the code is spent, since a refused nonce is no use of it.
+		bound, failure = p.bind(r, client)
+	}
 	var out issue
 	if failure == nil {
 		switch r.PostForm.Get("grant_type") {
 		case "authorization_code":
-			out, failure = p.redeem(client, r.PostForm)
+			out, failure = p.redeem(client.Client, r.PostForm, bound)
 		case "refresh_token":
-			out, failure = p.rotate(client, r.PostForm)
+			out, failure = p.rotate(client.Client, r.PostForm, bound)
 		default:
 			failure = &oauthError{"unsupported_grant_type", "grant_type must be authorization_code or refresh_token"}
 		}
@@ -75,80 +81,29 @@ func (p *Provider) tokenError(w http.ResponseWriter, r *http.Request, e oauthErr
 		status = http.StatusUnauthorized
 		w.Header().Set("WWW-Authenticate", `Basic realm="devidp"`)
 	}
+	p.see(r, func(s *Seen) { s.Error = e.code })
+	for _, f := range p.take(func(f *Fault) bool { return f.Refuse != nil && f.at(r) }) {
+		if f.Refuse(w, r, e.code) {
+			return
+		}
+	}
 	p.json(w, r, status, map[string]any{"error": e.code, "error_description": e.text})
-}
-
-// authenticate finds the client, by exactly one method (RFC 6749 2.3). What is in the
-// URL never counts.
-func (p *Provider) authenticate(r *http.Request) (Client, *oauthError) {
-	for _, name := range []string{"client_secret", "code", "refresh_token", "token"} {
-		if r.URL.Query().Has(name) {
-			return Client{}, &oauthError{"invalid_request", name + " must not be in the URL"}
-		}
-	}
-	for name, values := range r.PostForm {
-		if len(values) > 1 {
-			return Client{}, &oauthError{"invalid_request", "a parameter is sent twice: " + name}
-		}
-	}
-	id, secret, method, failure := credentials(r)
-	if failure != nil {
-		return Client{}, failure
-	}
-	client, known := p.client(id)
-	if !known || subtle.ConstantTimeCompare([]byte(secret), []byte(client.Secret)) != 1 {
-		return Client{}, &oauthError{"invalid_client", "unknown client, or another secret"}
-	}
-	if !slices.Contains(client.methods(), method) {
-		return Client{}, &oauthError{"invalid_client", method + " is not allowed for this client"}
-	}
-	return client, nil
-}
-
-func (c Client) methods() []string {
-	switch {
-	case c.AuthMethods != nil:
-		return c.AuthMethods
-	case c.Secret == "":
-		return []string{authNone}
-	}
-	return []string{authBasic, authPost}
-}
-
-func credentials(r *http.Request) (id, secret, method string, failure *oauthError) {
-	id, secret, method = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret"), authNone
-	if r.PostForm.Has("client_secret") {
-		method = authPost
-	}
-	if r.Header.Get("Authorization") == "" {
-		return id, secret, method, nil
-	}
-	if method == authPost {
-		return "", "", "", &oauthError{"invalid_request", "the client authenticated in two ways"}
-	}
-	rawID, rawSecret, ok := r.BasicAuth()
-	basicID, errID := url.QueryUnescape(rawID) // RFC 6749 2.3.1: both are form-encoded
-	basicSecret, errSecret := url.QueryUnescape(rawSecret)
-	if !ok || errID != nil || errSecret != nil {
-		return "", "", "", &oauthError{"invalid_client", "the Authorization header cannot be read"}
-	}
-	if id != "" && id != basicID {
-		return "", "", "", &oauthError{"invalid_request", "client_id differs from the Authorization header"}
-	}
-	return basicID, basicSecret, authBasic, nil
 }
 
 // issue is what one token request is to get.
 type issue struct {
-	grant   *grant
-	scopes  []string
-	nonce   string
-	refresh string // may be empty
+	grant    *grant
+	scopes   []string
+	nonce    string
+	refresh  string // may be empty
+	bound    binding
+	audience []string
+	renewed  bool // by a refresh
 }
 
 // redeem exchanges a code, once. A second use revokes what the first one got
 // (RFC 6749 4.1.2).
-func (p *Provider) redeem(client Client, form url.Values) (issue, *oauthError) {
+func (p *Provider) redeem(client Client, form url.Values, bound binding) (issue, *oauthError) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g, known := p.codes.get(form.Get("code"))
@@ -170,9 +125,16 @@ func (p *Provider) redeem(client Client, form url.Values) (issue, *oauthError) {
 		return issue{}, invalidGrant("code_verifier is missing or malformed")
 	case base64url(sum[:]) != g.challenge:
 		return issue{}, invalidGrant("code_verifier does not fit code_challenge")
+	case g.jkt != "" && g.jkt != bound.JKT: // RFC 9449 10
+		return issue{}, invalidGrant("the code is bound to another DPoP key")
 	}
-	out := issue{grant: g, scopes: g.scopes, nonce: g.nonce}
-	if slices.Contains(g.scopes, "offline_access") {
+	targets, failure := p.targets(g, form["resource"])
+	if failure != nil {
+		return issue{}, failure
+	}
+	g.jkt = bound.JKT
+	out := issue{grant: g, scopes: g.scopes, nonce: g.nonce, bound: bound, audience: targets}
+	if slices.Contains(g.scopes, "offline_access") || len(p.taken(func(f *Fault) bool { return f.giveRefresh })) > 0 {
 		out.refresh = p.nextRefresh(g)
 	}
 	return out, nil
@@ -180,7 +142,7 @@ func (p *Provider) redeem(client Client, form url.Values) (issue, *oauthError) {
 
 // rotate exchanges a refresh token for the next one. An old one shows that two parties
 // hold the family, and ends it (RFC 9700 4.14.2).
-func (p *Provider) rotate(client Client, form url.Values) (issue, *oauthError) {
+func (p *Provider) rotate(client Client, form url.Values, bound binding) (issue, *oauthError) {
 	family, _, _ := strings.Cut(form.Get("refresh_token"), ".")
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -190,6 +152,8 @@ func (p *Provider) rotate(client Client, form url.Values) (issue, *oauthError) {
 		return issue{}, invalidGrant("the refresh token is unknown, expired or of another client")
 	case g.revoked:
 		return issue{}, invalidGrant("the refresh token is revoked")
+	case g.jkt != "" && g.jkt != bound.JKT: // RFC 9449 5 asks it of public clients only
+		return issue{}, invalidGrant("the refresh token is bound to another DPoP key")
 	case g.refresh != form.Get("refresh_token"):
 		g.revoked = true
 		return issue{}, invalidGrant("the refresh token was used before; its whole family is revoked")
@@ -201,12 +165,19 @@ func (p *Provider) rotate(client Client, form url.Values) (issue, *oauthError) {
 	if !subset(scopes, g.scopes) {
 		return issue{}, &oauthError{"invalid_scope", "scope goes beyond what was granted"}
 	}
-	return issue{grant: g, scopes: scopes, refresh: p.nextRefresh(g)}, nil
+	targets, failure := p.targets(g, form["resource"])
+	if failure != nil {
+		return issue{}, failure
+	}
+	g.jkt = bound.JKT
+	return issue{grant: g, scopes: scopes, refresh: p.nextRefresh(g), bound: bound, audience: targets, renewed: true}, nil
 }
 
 // nextRefresh needs the lock.
 func (p *Provider) nextRefresh(g *grant) string {
-	g.refresh = g.family + "." + rand.Text()
+	if g.refresh == "" || len(p.taken(func(f *Fault) bool { return f.keepRefresh })) == 0 {
+		g.refresh = g.family + "." + rand.Text()
+	}
 	p.families.put(g.family, g, p.cfg.RefreshLifetime)
 	return g.refresh
 }
@@ -221,7 +192,7 @@ func (p *Provider) revoke(w http.ResponseWriter, r *http.Request) {
 		failure = &oauthError{"invalid_request", "token is missing"}
 	}
 	if failure == nil {
-		failure = p.revokeToken(client, token)
+		failure = p.revokeToken(client.Client, token)
 	}
 	if failure != nil {
 		p.tokenError(w, r, *failure)
@@ -236,7 +207,8 @@ func (p *Provider) revokeToken(client Client, token string) *oauthError {
 	defer p.mu.Unlock()
 	g, refresh := p.families.get(family)
 	if !refresh {
-		g, _ = p.accesses.get(token)
+		out, _ := p.accesses.get(token)
+		g = out.grant
 	}
 	switch {
 	case g == nil: // RFC 7009 2.2: an unknown token is as good as revoked
@@ -253,34 +225,63 @@ func (p *Provider) revokeToken(client Client, token string) *oauthError {
 // userInfo is OpenID Connect Core 5.3. A JWT that is still good for an API may be refused
 // here, since this endpoint knows of revocations.
 func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request) {
-	token, found := bearer(r)
-	p.mu.Lock()
-	g, known := p.accesses.get(token)
-	good := known && !g.revoked
-	p.mu.Unlock()
-	if !found || !good {
-		challenge(w, found, "the access token is unknown, expired or revoked")
+	g, failure := p.accessed(r)
+	if failure != nil {
+		p.see(r, func(s *Seen) { s.Status, s.Error = http.StatusUnauthorized, failure.code })
+		challengeFor(w, r, *failure)
 		return
 	}
 	claims := userClaims(g.user, g.scopes)
+	maps.Copy(claims, wishedClaims(g.user, g.userInfoClaims))
 	claims["sub"] = g.user.Subject
-	p.json(w, r, http.StatusOK, claims)
+	p.sendUserInfo(w, r, g, claims)
 }
 
-// bearer reads the one form that RFC 6750 recommends, the header.
-func bearer(r *http.Request) (string, bool) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return token, strings.EqualFold(scheme, "Bearer") && token != ""
+// accessed is the grant of the access token that r came with. The error has no code
+// when there was no token at all (RFC 6750 3.1).
+func (p *Provider) accessed(r *http.Request) (*grant, *oauthError) {
+	scheme, token := presented(r)
+	if token == "" {
+		return nil, &oauthError{"", "there is no access token"}
+	}
+	p.mu.Lock()
+	out, known := p.accesses.get(token)
+	good := known && !out.grant.revoked
+	p.mu.Unlock()
+	if !good {
+		return nil, &oauthError{"invalid_token", "the access token is unknown, expired or revoked"}
+	}
+	jkt, failure := p.proof(r, token)
+	if failure == nil {
+		failure = out.bound.refuses(r, scheme, jkt)
+	}
+	return out.grant, failure
 }
 
 // challenge is RFC 6750 3: no error code when there was no token at all.
 func challenge(w http.ResponseWriter, found bool, text string) {
-	value := `Bearer realm="devidp"`
+	code := ""
 	if found {
-		value += fmt.Sprintf(`, error="invalid_token", error_description="%s"`, text)
+		code = "invalid_token"
+	}
+	sendChallenge(w, `Bearer realm="devidp"`, oauthError{code, text})
+}
+
+// challengeFor answers in the scheme that r used (RFC 9449 7.1).
+func challengeFor(w http.ResponseWriter, r *http.Request, e oauthError) {
+	if scheme, _ := presented(r); scheme != "dpop" {
+		sendChallenge(w, `Bearer realm="devidp"`, e)
+		return
+	}
+	sendChallenge(w, dpopChallenge(), e)
+}
+
+func sendChallenge(w http.ResponseWriter, value string, e oauthError) {
+	if e.code != "" {
+		value += fmt.Sprintf(`, error="%s", error_description="%s"`, e.code, e.text)
 	}
 	w.Header().Set("WWW-Authenticate", value)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusUnauthorized)
-	_, _ = fmt.Fprintf(w, "{\"error\":\"invalid_token\",\"error_description\":%q}\n", text)
+	_, _ = fmt.Fprintf(w, "{\"error\":%q,\"error_description\":%q}\n", cmp.Or(e.code, "invalid_token"), e.text)
 }
