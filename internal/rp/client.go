@@ -14,13 +14,19 @@ import (
 	"time"
 )
 
-// Client speaks to one provider. It is safe for concurrent use; the metadata and keys
-// it caches are its only state.
+// Client speaks to one provider. It is safe for concurrent use; the metadata, keys
+// and nonces it caches are its only state.
 type Client struct {
-	cfg  Config // validated, defaults filled in
-	http *http.Client
-	meta *cache[metadata]
-	keys *keySet
+	cfg    Config // validated, defaults filled in
+	http   *http.Client
+	mtls   *http.Client // presents the client's certificate; nil without one
+	meta   *cache[metadata]
+	keys   *keySet
+	nonces Nonces // of the endpoints that authenticate the client
+	shown  Nonces // of UserInfo, which is a resource server
+	// revoker knows the keys of Config.RevocationIssuer: the client itself, or one that
+	// is used for nothing else.
+	revoker *Client
 }
 
 // New checks cfg and makes a client without asking the provider anything. Its error
@@ -30,23 +36,30 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	cfg = withDefaults(cfg)
-	if cfg.Transport == nil {
-		transport, err := newTransport(cfg.CAFile, cfg.Timeout)
-		if err != nil {
+	c := &Client{cfg: cfg}
+	var err error
+	if c.http, err = newHTTP(cfg, nil); err != nil {
+		return nil, err
+	}
+	if cfg.ClientCertificate != nil {
+		if c.mtls, err = newHTTP(cfg, cfg.ClientCertificate); err != nil {
 			return nil, err
 		}
-		cfg.Transport = transport
 	}
-	c := &Client{cfg: cfg, http: &http.Client{
-		Transport: cfg.Transport, Timeout: cfg.Timeout, CheckRedirect: sameOriginOnly,
-	}}
 	warn := func(err error) {
 		cfg.Logger.Warn("provider cannot be read", "provider", cfg.ID, "error", err)
 	}
 	c.meta = &cache[metadata]{fetch: c.fetchMetadata, now: cfg.Now, warn: warn, ttl: time.Hour}
-	c.keys = &keySet{algs: signatureAlgorithms(cfg.SigningAlgs), cache: &cache[[]verificationKey]{
+	algs := cfg.SigningAlgs
+	if cfg.UserInfoAlg != "" { // beside those of ID tokens, which their own verifier holds to its list
+		algs = append(slices.Clone(algs), cfg.UserInfoAlg)
+	}
+	c.keys = &keySet{algs: signatureAlgorithms(algs), cache: &cache[[]verificationKey]{
 		fetch: c.fetchKeys, now: cfg.Now, warn: warn, ttl: 15 * time.Minute,
 	}}
+	if c.revoker, err = newRevoker(c); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -76,6 +89,9 @@ func withDefaults(cfg Config) Config {
 	cfg.ResponseMode = cmp.Or(cfg.ResponseMode, ModeQuery)
 	cfg.UserInfo = cmp.Or(cfg.UserInfo, UserInfoAuto)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
+	cfg.PAR = cmp.Or(cfg.PAR, PARAuto)
+	cfg.AssertionAudience = cmp.Or(cfg.AssertionAudience, AudienceIssuer)
+	cfg.RevocationIssuer = cmp.Or(cfg.RevocationIssuer, cfg.Issuer)
 	if len(cfg.Scopes) == 0 {
 		cfg.Scopes = []string{"openid", "profile", "email"}
 	}
@@ -94,33 +110,53 @@ func withDefaults(cfg Config) Config {
 	return cfg
 }
 
-// newTransport makes connections that no other client shares, so that one slow
-// provider cannot use up what another needs.
-func newTransport(caFile string, timeout time.Duration) (*http.Transport, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile != "" {
-		pem, err := os.ReadFile(caFile)
-		if err != nil {
-			return nil, fmt.Errorf("ca_file: %w", err)
-		}
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, errors.New("ca_file: holds no certificate in PEM")
-		}
-		config.RootCAs = pool
+// newHTTP makes connections that no other client shares, so that one slow provider
+// cannot use up what another needs. certificate, when not nil, is shown to servers that
+// ask for one: a client of its own has it, so that no other endpoint sees it.
+func newHTTP(cfg Config, certificate *tls.Certificate) (*http.Client, error) {
+	client := &http.Client{Transport: cfg.Transport, Timeout: cfg.Timeout, CheckRedirect: sameOriginOnly}
+	if cfg.Transport != nil {
+		return client, nil
 	}
-	return &http.Transport{
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if certificate != nil {
+		// Whatever CAs the server names: a self-signed certificate is of none of them, and
+		// crypto/tls would send none.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate, nil }
+	}
+	if cfg.CAFile != "" {
+		roots, err := readRoots(cfg.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = roots
+	}
+	client.Transport = &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		TLSClientConfig:        config,
-		TLSHandshakeTimeout:    timeout,
-		ResponseHeaderTimeout:  timeout,
+		TLSHandshakeTimeout:    cfg.Timeout,
+		ResponseHeaderTimeout:  cfg.Timeout,
 		MaxResponseHeaderBytes: 64 << 10,
 		MaxIdleConnsPerHost:    16,
 		MaxConnsPerHost:        128,
 		IdleConnTimeout:        90 * time.Second,
 		ForceAttemptHTTP2:      true,
-	}, nil
+	}
+	return client, nil
+}
+
+// readRoots adds the certificates of a PEM file to those of the system.
+func readRoots(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("ca_file: holds no certificate in PEM")
+	}
+	return pool, nil
 }

@@ -1,6 +1,7 @@
 package rp
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,10 +24,32 @@ type metadata struct {
 	UserInfo    string   `json:"userinfo_endpoint"`
 	EndSession  string   `json:"end_session_endpoint"`
 	Revocation  string   `json:"revocation_endpoint"`
+	PAR         string   `json:"pushed_authorization_request_endpoint"` // RFC 9126 5
+	RequiresPAR bool     `json:"require_pushed_authorization_requests"`
 	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
+	AuthAlgs    []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	ObjectAlgs  []string `json:"request_object_signing_alg_values_supported"`
+	ProofAlgs   []string `json:"dpop_signing_alg_values_supported"`              // RFC 9449 5.1
 	SendsIssuer bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 3
+	Aliases     struct { // RFC 8705 5
+		Token      string `json:"token_endpoint"`
+		UserInfo   string `json:"userinfo_endpoint"`
+		Revocation string `json:"revocation_endpoint"`
+		PAR        string `json:"pushed_authorization_request_endpoint"`
+	} `json:"mtls_endpoint_aliases"`
 
 	auth AuthMethod // the one method of this client
+	push bool       // authorization requests go by PAR
+}
+
+func (md *metadata) mutualTLS() bool { return md.auth == AuthTLS || md.auth == AuthSelfSignedTLS }
+
+// useAliases puts the endpoints for mutual TLS in the place of the ordinary ones.
+func (md *metadata) useAliases() {
+	md.Token = cmp.Or(md.Aliases.Token, md.Token)
+	md.UserInfo = cmp.Or(md.Aliases.UserInfo, md.UserInfo)
+	md.Revocation = cmp.Or(md.Aliases.Revocation, md.Revocation)
+	md.PAR = cmp.Or(md.Aliases.PAR, md.PAR)
 }
 
 // discover returns the provider's metadata: cached for an hour, and for a day while
@@ -52,10 +75,35 @@ func (c *Client) fetchMetadata(ctx context.Context) (metadata, error) {
 	if err != nil {
 		return metadata{}, &Error{Op: "discovery", Kind: Misconfigured, Code: "metadata", Finding: "provider_metadata", Err: err}
 	}
-	if md.auth, err = c.clientAuth(md.AuthMethods); err != nil {
+	if md.auth, err = c.clientAuth(&md); err != nil {
 		return metadata{}, &Error{Op: "discovery", Kind: Misconfigured, Code: "client_auth", Finding: "client_refused", Err: err}
 	}
+	if err := c.settle(&md); err != nil {
+		return metadata{}, &Error{Op: "discovery", Kind: Misconfigured, Code: "metadata", Finding: "provider_metadata", Err: err}
+	}
+	c.cfg.Logger.InfoContext(ctx, "provider read", "provider", c.cfg.ID, "client_auth", string(md.auth), "par", md.push, "jar", c.cfg.JAR, "dpop", c.cfg.DPoP)
 	return md, nil
+}
+
+// settle decides what this client does at this provider.
+func (c *Client) settle(md *metadata) (err error) {
+	if md.mutualTLS() {
+		md.useAliases()
+	}
+	if md.push, err = c.pushes(md); err != nil {
+		return err
+	}
+	switch {
+	case md.auth == AuthSecretJWT && len(c.cfg.ClientSecret.Reveal()) < minSecretJWT:
+		return errors.New("the provider lists client_secret_jwt alone, and client_secret has under 32 bytes (RFC 7518 3.2)")
+	case md.auth == AuthPrivateKeyJWT && c.cfg.Signers[0].Alg(md.AuthAlgs) == "":
+		return errors.New("the provider does not accept the algorithm of private_key_file for client assertions")
+	case c.cfg.JAR && c.cfg.Signers[0].Alg(md.ObjectAlgs) == "":
+		return errors.New("the provider does not accept the algorithm of private_key_file for request objects")
+	case c.cfg.DPoP && len(md.ProofAlgs) > 0 && !slices.Contains(md.ProofAlgs, "ES256"):
+		return errors.New("the provider does not accept ES256 for DPoP")
+	}
+	return nil
 }
 
 // document gets a JSON document that is open to everybody.
@@ -104,6 +152,11 @@ func parseMetadata(body []byte, issuer string) (metadata, error) {
 		{"userinfo_endpoint", md.UserInfo, false},
 		{"end_session_endpoint", md.EndSession, false},
 		{"revocation_endpoint", md.Revocation, false},
+		{"pushed_authorization_request_endpoint", md.PAR, false},
+		{"mtls_endpoint_aliases.token_endpoint", md.Aliases.Token, false},
+		{"mtls_endpoint_aliases.userinfo_endpoint", md.Aliases.UserInfo, false},
+		{"mtls_endpoint_aliases.revocation_endpoint", md.Aliases.Revocation, false},
+		{"mtls_endpoint_aliases.pushed_authorization_request_endpoint", md.Aliases.PAR, false},
 	}
 	var errs []error
 	for _, e := range endpoints {
@@ -135,20 +188,4 @@ func checkEndpoint(address, issuer string) error {
 		return nil
 	}
 	return errors.New("is not https")
-}
-
-// clientAuth picks the one method to authenticate with. supported is what the
-// metadata lists; nothing listed means client_secret_basic (Discovery 3).
-func (c *Client) clientAuth(supported []string) (AuthMethod, error) {
-	switch {
-	case c.cfg.ClientAuth != AuthAuto:
-		return c.cfg.ClientAuth, nil
-	case c.cfg.ClientSecret.Empty():
-		return AuthPublic, nil
-	case len(supported) == 0 || slices.Contains(supported, string(AuthBasic)):
-		return AuthBasic, nil
-	case slices.Contains(supported, string(AuthPost)):
-		return AuthPost, nil
-	}
-	return "", errors.New("the provider lists neither client_secret_basic nor client_secret_post")
 }

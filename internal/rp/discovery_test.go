@@ -40,7 +40,7 @@ func TestMetadata(t *testing.T) {
 	}{
 		{"complete", nil, ""},
 		{"91 the least there can be", object{"userinfo_endpoint": nil, "end_session_endpoint": nil, "revocation_endpoint": nil}, ""},
-		{"91 unknown members", object{"x": object{"y": nil}, "mtls_endpoint_aliases": 7}, ""},
+		{"91 unknown members", object{"x": object{"y": nil}, "mtls_endpoint_aliases": object{"x": 7}}, ""},
 		{"86 another issuer", object{"issuer": issuer + "INVALID"}, "of issuer 'https://idp.exampleINVALID'"},
 		{"86 a trailing slash", object{"issuer": issuer + "/"}, "differ by a trailing slash"},
 		{"86 another host", object{"issuer": "https://evil.example"}, "of issuer"},

@@ -28,7 +28,7 @@ const (
 // secret, code or body of the provider; Code and Description are the provider's error
 // and error_description, cut to 200 characters of printable ASCII (RFC 6749 5.2).
 type Error struct {
-	Op          string // login, callback, discovery, keys, token, refresh, id_token, userinfo, revocation, logout
+	Op          string // login, par, callback, discovery, keys, token, refresh, id_token, userinfo, groups, revocation, logout, logout_token, revocation_token
 	Kind        Kind
 	Code        string // OAuth error code, or our own word; in id_token the claim or rule that does not hold
 	Description string

@@ -27,7 +27,7 @@ func TestEveryWaitIsBounded(t *testing.T) {
 		wellKnown: func(p *provider, c *Client, _ Grant) error { return c.Warm(p.t.Context()) },
 		"/token":  func(p *provider, c *Client, g Grant) error { _, err := c.Refresh(p.t.Context(), g); return err },
 		"/keys": func(p *provider, c *Client, _ Grant) error {
-			_, err := c.keys.VerifySignature(p.t.Context(), sign(p.t, otherRSA(), "RS256", "k2", nil, p.claims))
+			_, err := c.keys.verify(p.t.Context(), sign(p.t, otherRSA(), "RS256", "k2", nil, p.claims), c.keys.ours.pay)
 			return err
 		},
 		"/revoke":   func(p *provider, c *Client, g Grant) error { return c.Revoke(p.t.Context(), g.Tokens.Access, "") },

@@ -36,7 +36,7 @@ func (c *Client) verifyIDToken(ctx context.Context, tokens Tokens) (claimSet, er
 	if err := checkHeader(raw); err != nil {
 		return nil, err
 	}
-	source := &watchedKeys{keys: c.keys}
+	source := &watchedKeys{keys: c.keys, allow: c.keys.ours.pay}
 	token, err := oidc.NewVerifier(c.cfg.Issuer, source, &oidc.Config{
 		ClientID: c.cfg.ClientID, SupportedSigningAlgs: c.cfg.SigningAlgs,
 		Now: func() time.Time { return c.cfg.Now().Add(-leeway) },
@@ -68,12 +68,14 @@ func (c *Client) verifyIDToken(ctx context.Context, tokens Tokens) (claimSet, er
 // watchedKeys remembers the error of a key set, which go-oidc reduces to a text: keys
 // that cannot be fetched say nothing against a token.
 type watchedKeys struct {
-	keys *keySet
-	err  error
+	keys  *keySet
+	allow func(now time.Time) error // of a fetch for a key that is not known
+	err   error
 }
 
+// VerifySignature implements oidc.KeySet.
 func (w *watchedKeys) VerifySignature(ctx context.Context, raw string) (payload []byte, err error) {
-	payload, w.err = w.keys.VerifySignature(ctx, raw)
+	payload, w.err = w.keys.verify(ctx, raw, w.allow)
 	return payload, w.err
 }
 
@@ -90,29 +92,52 @@ func (w *watchedKeys) explain(err error) *Error {
 	return broken("verify", clean(err.Error()))
 }
 
-// checkHeader refuses what go-oidc and go-jose would take: JSON serialization, which
-// may hold several signatures; critical extensions (RFC 7515 4.1.11, RFC 7797); and
-// tokens typed as something else (RFC 8725 3.11: at+jwt, logout+jwt, …).
+// checkHeader refuses tokens typed as something else (RFC 8725 3.11: at+jwt,
+// logout+jwt, …).
 func checkHeader(raw string) error {
+	kind, err := tokenType(raw)
+	if err == nil && strings.HasSuffix(kind, "+jwt") {
+		err = broken("typ", "it is '"+clean(kind)+"', which is not an ID token")
+	}
+	return err
+}
+
+// tokenType is the typ of a JWT as it is compared: in lower case, without application/
+// (RFC 7515 4.1.9); "" when there is none. It refuses what go-oidc and go-jose would
+// take: JSON serialization, which may hold several signatures, and critical extensions
+// (RFC 7515 4.1.11, RFC 7797).
+func tokenType(raw string) (string, error) {
 	first, _, _ := strings.Cut(raw, ".")
 	text, err := base64.RawURLEncoding.Strict().DecodeString(first)
 	var header claimSet
 	if err != nil || strings.Count(raw, ".") != 2 || json.Unmarshal(text, &header) != nil {
-		return broken("form", "it is not a signed JWT in compact form")
+		return "", broken("form", "it is not a signed JWT in compact form")
 	}
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := header[name]; ok {
-			return broken(name, "extensions are not understood")
+			return "", broken(name, "extensions are not understood")
 		}
 	}
-	if kind, _, err := member[string](header, "typ"); err != nil || strings.HasSuffix(strings.ToLower(kind), "+jwt") {
-		return broken("typ", "it is '"+clean(kind)+"', which is not an ID token")
+	kind, _, err := member[string](header, "typ")
+	if err != nil {
+		return "", broken("typ", "it is not a string")
 	}
-	return nil
+	return strings.TrimPrefix(strings.ToLower(kind), "application/"), nil
 }
 
 // checkParties holds iss, aud, azp and sub to rules 2 to 5 and to Core 2.
 func (s claimSet) checkParties(cfg Config) error {
+	if err := s.checkAddress(cfg); err != nil {
+		return err
+	}
+	if party, ok, err := member[string](s, "azp"); err != nil || ok && party != cfg.ClientID {
+		return broken("azp", "it is '"+clean(party)+"', expected is '"+clean(cfg.ClientID)+"'")
+	}
+	return s.checkSubject()
+}
+
+// checkAddress holds iss and aud to rules 2 and 3.
+func (s claimSet) checkAddress(cfg Config) error {
 	if issuer, _, err := member[string](s, "iss"); err != nil || issuer != cfg.Issuer {
 		return broken("iss", "it is '"+clean(issuer)+"', expected is '"+cfg.Issuer+"'")
 	}
@@ -124,9 +149,11 @@ func (s claimSet) checkParties(cfg Config) error {
 	if !slices.Contains(s.audience(), cfg.ClientID) {
 		return broken("aud", "this client is not in it")
 	}
-	if party, ok, err := member[string](s, "azp"); err != nil || ok && party != cfg.ClientID {
-		return broken("azp", "it is '"+clean(party)+"', expected is '"+clean(cfg.ClientID)+"'")
-	}
+	return nil
+}
+
+// checkSubject holds sub to Core 2.
+func (s claimSet) checkSubject() error {
 	subject, _, err := member[string](s, "sub")
 	if err != nil || subject == "" || len(subject) > 255 || !headerSafe(subject) {
 		return broken("sub", "it must be 1 to 255 characters of ASCII")
@@ -158,8 +185,14 @@ func (s claimSet) answers(login Login) error {
 		return broken("nonce", "it is not the one of this sign-in")
 	}
 	acr, _, err := member[string](s, "acr")
-	if len(login.ACRValues) > 0 && (err != nil || !slices.Contains(login.ACRValues, acr)) {
-		return broken("acr", "it is '"+clean(acr)+"', asked for was '"+clean(strings.Join(login.ACRValues, " "))+"'")
+	for _, asked := range [][]string{login.ACRValues, login.Essential} { // the latter by Core 5.5.1.1
+		if len(asked) > 0 && (err != nil || !slices.Contains(asked, acr)) {
+			return broken("acr", "it is '"+clean(acr)+"', asked for was '"+clean(strings.Join(asked, " "))+"'")
+		}
+	}
+	at, ok, err := s.date("auth_time")
+	if login.NeedsTime && (err != nil || !ok) {
+		return offTime("auth_time", at, time.Unix(login.Begun, 0))
 	}
 	if login.MaxAge == 0 {
 		return nil
@@ -168,7 +201,6 @@ func (s claimSet) answers(login Login) error {
 	// the provider's to answer for.
 	begun := time.Unix(login.Begun, 0)
 	oldest := begun.Add(-time.Duration(max(login.MaxAge, 0)) * time.Second)
-	at, ok, err := s.date("auth_time")
 	if err != nil || !ok || at.Before(oldest.Add(-leeway)) {
 		return offTime("auth_time", at, begun)
 	}

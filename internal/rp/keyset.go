@@ -38,7 +38,13 @@ const (
 type keySet struct {
 	cache *cache[[]verificationKey]
 	algs  []jose.SignatureAlgorithm
+	// Anybody can send a logout token. What that makes us fetch must not use up what a
+	// token of the provider's own answer may need: a refresh that cannot be checked is lost.
+	ours, others budget
+}
 
+// budget bounds what tokens with unknown keys can make us ask of the provider.
+type budget struct {
 	mu   sync.Mutex
 	next time.Time // refetches are paid for until then
 }
@@ -50,9 +56,9 @@ type verificationKey struct {
 
 var errNoKey = errors.New("no published key verifies the signature")
 
-// VerifySignature implements oidc.KeySet. It returns errNoKey or an error of parsing
-// when the token is bad, and an *Error when that cannot be told.
-func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
+// verify returns the payload, errNoKey or an error of parsing when the token is bad, and
+// an *Error when that cannot be told. allow may veto a fetch for a key that is not known.
+func (k *keySet) verify(ctx context.Context, raw string, allow func(now time.Time) error) ([]byte, error) {
 	jws, err := jose.ParseSignedCompact(raw, k.algs)
 	if err != nil {
 		return nil, err
@@ -66,7 +72,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	}
 	// OpenID Connect Core 10.1.1: the keys may have been rolled since. Also for a kid
 	// that is known, as some providers give a new key the old name.
-	fresh, err := k.cache.renew(ctx, held, k.payRefetch)
+	fresh, err := k.cache.renew(ctx, held, func() error { return allow(k.cache.now()) })
 	if err != nil {
 		return nil, err
 	}
@@ -76,18 +82,16 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	return nil, errNoKey
 }
 
-// payRefetch bounds what forged tokens can make us ask of the provider.
-func (k *keySet) payRefetch() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := k.cache.now()
-	if k.next.Before(now) {
-		k.next = now
+func (b *budget) pay(now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next.Before(now) {
+		b.next = now
 	}
-	if k.next.Sub(now) > (refetchBurst-1)*refetchEvery {
+	if b.next.Sub(now) > (refetchBurst-1)*refetchEvery {
 		return fault("keys", "rate_limited", errors.New("the key is not known, and the keys were just fetched"))
 	}
-	k.next = k.next.Add(refetchEvery)
+	b.next = b.next.Add(refetchEvery)
 	return nil
 }
 

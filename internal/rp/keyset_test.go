@@ -131,7 +131,7 @@ func TestForgedKids(t *testing.T) {
 	p := newProvider(t)
 	c := p.client()
 	ask := func(kid string) {
-		_, _ = c.keys.VerifySignature(t.Context(), sign(t, ecKey(), "ES256", kid, nil, p.claims))
+		_, _ = c.keys.verify(t.Context(), sign(t, ecKey(), "ES256", kid, nil, p.claims), c.keys.ours.pay)
 	}
 	c.keys.algs = signatureAlgorithms([]string{"RS256", "ES256"})
 	var group sync.WaitGroup
@@ -146,7 +146,7 @@ func TestForgedKids(t *testing.T) {
 	if n := p.count("/keys"); n != 4 { // the first, and a burst of three
 		t.Errorf("1000 forged kids made %d fetches, want 4", n)
 	}
-	_, err := c.keys.VerifySignature(t.Context(), sign(t, ecKey(), "ES256", "new", nil, p.claims))
+	_, err := c.keys.verify(t.Context(), sign(t, ecKey(), "ES256", "new", nil, p.claims), c.keys.ours.pay)
 	wantError(t, err, Fault, "provider_unavailable", "rate_limited")
 	for range 6 {
 		p.advance(10 * time.Second)
@@ -169,7 +169,7 @@ func TestConcurrentSignInsAfterARollShareOneFetch(t *testing.T) {
 	var group sync.WaitGroup
 	for range 20 {
 		group.Go(func() {
-			if _, err := c.keys.VerifySignature(t.Context(), token); err != nil {
+			if _, err := c.keys.verify(t.Context(), token, c.keys.ours.pay); err != nil {
 				t.Error(err)
 			}
 		})
@@ -219,7 +219,7 @@ func TestKeysAreKeptWhileTheyCannotBeFetched(t *testing.T) {
 	}
 	for _, step := range steps {
 		p.advance(step.wait)
-		_, err := c.keys.VerifySignature(t.Context(), token)
+		_, err := c.keys.verify(t.Context(), token, c.keys.ours.pay)
 		if (err == nil) != step.ok {
 			t.Errorf("%s: %v", step.name, err)
 		}
@@ -227,7 +227,7 @@ func TestKeysAreKeptWhileTheyCannotBeFetched(t *testing.T) {
 			t.Errorf("%s: %d fetches, want %d", step.name, n, step.fetches)
 		}
 	}
-	_, err := c.keys.VerifySignature(t.Context(), token)
+	_, err := c.keys.verify(t.Context(), token, c.keys.ours.pay)
 	wantError(t, err, Fault, "provider_unavailable", "status")
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"genkan/internal/keys"
 )
 
 // minState is 128 bits in base64url without padding (RFC 6749 10.10).
@@ -50,27 +53,42 @@ func (c *Client) Begin(ctx context.Context, req AuthRequest) (string, Login, err
 		Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), Begun: c.cfg.Now().Unix(),
 		ACRValues: acr,
 	}
+	essential, _ := readClaims(c.cfg.AuthorizeParams["claims"]) // New has checked it
+	login.Essential, login.NeedsTime = essential.acr, essential.authTime
 	if len(acr) == 0 {
 		login.ACRValues = slices.Clone(c.cfg.ACRValues)
 	}
 	if maxAge > 0 || req.MaxAge != nil {
 		login.MaxAge = cmp.Or(int64(maxAge/time.Second), -1)
 	}
-	address, err := withQuery(md.Authorize, c.authorization(req, login, prompt))
+	params := c.authorization(req, login, prompt)
+	if c.cfg.DPoP {
+		key := keys.NewSigner()
+		private, err := key.Private()
+		if err != nil {
+			return "", Login{}, fault("login", "dpop", err)
+		}
+		login.Key = private.Reveal()
+		params.Set("dpop_jkt", key.Thumbprint()) // RFC 9449 10: the code is good with this key alone
+	}
+	if md.push && !req.IDToken.Empty() {
+		params.Set("id_token_hint", req.IDToken.Reveal())
+	}
+	address, err := c.address(ctx, md, params)
 	return address, login, err
 }
 
 // authorization is the request of OpenID Connect Core 3.1.2.1 with the challenge of
 // RFC 7636 4.3. The challenge is always S256, whatever the provider advertises.
-func (c *Client) authorization(req AuthRequest, login Login, prompt string) map[string]string {
-	params := map[string]string{}
-	for name, value := range c.cfg.AuthorizeParams {
-		params[name] = value
-	}
+func (c *Client) authorization(req AuthRequest, login Login, prompt string) url.Values {
+	params := c.withResource(url.Values{})
 	set := func(name, value string) {
 		if value != "" {
-			params[name] = value
+			params.Set(name, value)
 		}
+	}
+	for name, value := range c.cfg.AuthorizeParams {
+		set(name, value)
 	}
 	set("response_type", "code")
 	set("client_id", c.cfg.ClientID)
@@ -89,6 +107,14 @@ func (c *Client) authorization(req AuthRequest, login Login, prompt string) map[
 	set("acr_values", strings.Join(login.ACRValues, " "))
 	if login.MaxAge != 0 {
 		set("max_age", strconv.FormatInt(max(login.MaxAge, 0), 10))
+	}
+	return params
+}
+
+// withResource adds the resources that the access token is to be for (RFC 8707 2).
+func (c *Client) withResource(params url.Values) url.Values {
+	if len(c.cfg.Resource) > 0 {
+		params["resource"] = slices.Clone(c.cfg.Resource)
 	}
 	return params
 }
@@ -127,9 +153,9 @@ func promptValues(text string) ([]string, error) {
 	return values, nil
 }
 
-// withQuery adds params to an endpoint. Its own query is kept, and no name occurs
-// twice (RFC 6749 3.1).
-func withQuery(endpoint string, params map[string]string) (string, error) {
+// withQuery adds params to an endpoint. Its own query is kept, and no name but
+// resource occurs twice (RFC 6749 3.1, RFC 8707 2).
+func withQuery(endpoint string, params url.Values) (string, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return "", fault("login", "address", errors.New("the endpoint is not a URL"))
@@ -138,9 +164,7 @@ func withQuery(endpoint string, params map[string]string) (string, error) {
 	for name := range u.Query() {
 		query.Set(name, u.Query().Get(name))
 	}
-	for name, value := range params {
-		query.Set(name, value)
-	}
+	maps.Copy(query, params)
 	u.RawQuery = query.Encode()
 	return u.String(), nil
 }
@@ -168,16 +192,20 @@ func (c *Client) Finish(ctx context.Context, login Login, response url.Values, m
 	if err != nil {
 		return Grant{}, err
 	}
+	key, err := proofKey(login.Key)
+	if err != nil {
+		return Grant{}, malformed("dpop", err.Error())
+	}
 	// RFC 7636 4.5; redirect_uri as it was sent, RFC 6749 4.1.3.
 	asked := c.cfg.Now()
-	body, err := c.request(ctx, "token", md.Token, url.Values{
+	body, err := c.request(ctx, formCall{op: "token", endpoint: md.Token, key: key, form: c.withResource(url.Values{
 		"grant_type": {"authorization_code"}, "code": {code},
 		"redirect_uri": {login.RedirectURI}, "code_verifier": {login.Verifier},
-	})
+	})})
 	if err != nil {
 		return Grant{}, err
 	}
-	tokens, err := parseTokens("token", body, asked)
+	tokens, err := parseTokens("token", body, asked, keys.NewSecret(login.Key))
 	if err != nil {
 		return Grant{}, err
 	}
@@ -195,7 +223,7 @@ func (c *Client) Finish(ctx context.Context, login Login, response url.Values, m
 		return Grant{}, err
 	}
 	identity := claims.identity()
-	if err := c.addUserInfo(ctx, md, tokens, &identity); err != nil {
+	if err := c.complete(ctx, md, tokens, &identity); err != nil {
 		return Grant{}, err
 	}
 	return Grant{Tokens: tokens, Identity: identity}, nil

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,7 @@ type provider struct {
 	mu       sync.Mutex
 	now      time.Time
 	calls    []call
+	pushed   int // answers of /par
 	metadata object
 	keys     []any
 	claims   object // of the ID token
@@ -198,6 +200,9 @@ func (p *provider) usual(form url.Values) http.HandlerFunc {
 			reply(w, http.StatusOK, p.tokens())
 		case "/userinfo":
 			reply(w, http.StatusOK, p.userinfo)
+		case "/par":
+			p.pushed++
+			reply(w, http.StatusCreated, object{"request_uri": pushedURI(p.pushed), "expires_in": 60})
 		case "/revoke":
 			w.WriteHeader(http.StatusOK)
 		default:
@@ -205,6 +210,9 @@ func (p *provider) usual(form url.Values) http.HandlerFunc {
 		}
 	}
 }
+
+// pushedURI is the request_uri of the nth pushed request.
+func pushedURI(n int) string { return "urn:ietf:params:oauth:request_uri:" + strconv.Itoa(n) }
 
 // tokens signs the claims unless the script gave an id_token of its own.
 func (p *provider) tokens() object {

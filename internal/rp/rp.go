@@ -9,6 +9,7 @@
 package rp
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -21,14 +22,40 @@ import (
 // (OpenID Connect Core 9).
 type AuthMethod string
 
-// The methods known so far. AuthAuto is AuthPublic without a secret; with one it is
-// AuthBasic unless the provider's metadata lists only AuthPost. A second method is
-// never tried, since that would send the secret and burn the code twice.
+// The methods. AuthAuto is the first of these that there are credentials for and the
+// provider's metadata lists: tls_client_auth, self_signed_tls_client_auth,
+// private_key_jwt, client_secret_basic, client_secret_post, client_secret_jwt; without
+// credentials none. A second method is never tried, since that would send the secret and
+// burn the code twice.
 const (
-	AuthAuto   AuthMethod = "auto"
-	AuthBasic  AuthMethod = "client_secret_basic"
-	AuthPost   AuthMethod = "client_secret_post"
-	AuthPublic AuthMethod = "none"
+	AuthAuto          AuthMethod = "auto"
+	AuthBasic         AuthMethod = "client_secret_basic"
+	AuthPost          AuthMethod = "client_secret_post"
+	AuthSecretJWT     AuthMethod = "client_secret_jwt"           // OpenID Connect Core 9
+	AuthPrivateKeyJWT AuthMethod = "private_key_jwt"             // RFC 7523
+	AuthTLS           AuthMethod = "tls_client_auth"             // RFC 8705 2.1
+	AuthSelfSignedTLS AuthMethod = "self_signed_tls_client_auth" // RFC 8705 2.2
+	AuthPublic        AuthMethod = "none"
+)
+
+// PARMode says whether authorization requests are pushed (RFC 9126).
+type PARMode string
+
+// PARAuto pushes when the metadata requires it. No mode falls back to a plain request.
+const (
+	PARAuto     PARMode = "auto"
+	PARRequired PARMode = "required"
+	PAROff      PARMode = "off"
+)
+
+// AssertionAudience is the aud of client assertions.
+type AssertionAudience string
+
+// The issuer is what rfc7523bis 4 and FAPI 2.0 want. The endpoint that is called is for
+// providers that accept nothing else, such as Okta.
+const (
+	AudienceIssuer   AssertionAudience = "issuer"
+	AudienceEndpoint AssertionAudience = "endpoint"
 )
 
 // ResponseMode is how the authorization response comes back.
@@ -45,7 +72,7 @@ type UserInfoMode string
 
 // UserInfoAuto calls it when the provider has the endpoint and the ID token lacks
 // a claim that a requested scope promises (name for profile, email for email, groups
-// for groups). When the endpoint then cannot be reached or answers with an error, the
+// for groups, roles for roles), or one that the Quirks say may be there. When the endpoint then cannot be reached or answers with an error, the
 // sign-in goes on with the claims of the ID token. UserInfoOn calls it always, and
 // the sign-in fails with it. An answer that fails a check (another sub, a bad
 // signature) fails the sign-in in both.
@@ -63,10 +90,26 @@ type Config struct {
 	ClientID     string
 	ClientSecret keys.Secret
 	ClientAuth   AuthMethod // default AuthAuto
+	// Signers are the client's private keys: the first signs client assertions and request
+	// objects, all are published.
+	Signers           []*keys.Signer
+	ClientCertificate *tls.Certificate  // for mutual TLS; sent to no other endpoint than those that authenticate the client
+	AssertionAudience AssertionAudience // default AudienceIssuer
+
+	PAR  PARMode // default PARAuto
+	JAR  bool    // sign the authorization request (RFC 9101)
+	DPoP bool    // bind the tokens to a key of each session (RFC 9449)
 
 	Scopes       []string     // default openid profile email; openid is always sent
 	ResponseMode ResponseMode // default ModeQuery
 	UserInfo     UserInfoMode // default UserInfoAuto
+	// UserInfoAlg, when set, is the one algorithm of UserInfo answers; one that is not
+	// signed is then refused (OpenID Connect Core 5.3.2).
+	UserInfoAlg string
+	Resource    []string // RFC 8707: absolute URIs without fragment
+	// Claims says where this provider puts what: our name of a claim (groups, roles,
+	// email_verified) to its name there, or to a path of members with dots between them.
+	Claims map[string]string
 
 	SigningAlgs      []string // allowed for ID tokens; default RS256; never from discovery
 	TrustedAudiences []string // accepted in aud beside ClientID
@@ -75,8 +118,20 @@ type Config struct {
 	ACRValues []string
 	MaxAge    time.Duration // 0: not asked for
 	// AuthorizeParams are fixed extra parameters. Those that this package sends or
-	// checks itself are refused; prompt is taken, and a sign-in's own is added to it.
+	// checks itself are refused; prompt is taken, and a sign-in's own is added to it;
+	// claims is taken (OpenID Connect Core 5.5), and an essential acr in it is checked.
 	AuthorizeParams map[string]string
+
+	// LogoutTokenType demands typ logout+jwt of logout tokens (ASVS 5.0 10.5.5); many
+	// providers send none.
+	LogoutTokenType bool
+	// LogoutTokenNoExp accepts logout tokens without exp for two minutes from their iat,
+	// for providers that send none.
+	LogoutTokenNoExp bool
+	// RevocationIssuer signs global token revocations; default Issuer.
+	RevocationIssuer string
+
+	Quirks Quirks
 
 	CAFile string // PEM, added to the system's roots for this provider
 
@@ -99,6 +154,9 @@ type AuthRequest struct {
 	ACRValues   string         // space-separated; narrows Config.ACRValues where there are any; one must come back
 	MaxAge      *time.Duration // counts when shorter than Config.MaxAge
 	UILocales   string
+	// IDToken is sent as id_token_hint (OpenID Connect Core 3.1.2.1), but only in a pushed
+	// request: the browser's address bar shows every other one.
+	IDToken keys.Secret
 }
 
 // Login is a sign-in that has begun and not come back: what the callback needs.
@@ -107,10 +165,13 @@ type Login struct {
 	Provider    string   `json:"p"` // Config.ID, never taken from the callback (RFC 9700 4.4)
 	State       string   `json:"s"`
 	Nonce       string   `json:"n"`
-	Verifier    string   `json:"v"` // PKCE, RFC 7636
+	Verifier    string   `json:"v"`           // PKCE, RFC 7636
+	Key         string   `json:"k,omitempty"` // private key that the tokens are to be bound to; empty: none
 	RedirectURI string   `json:"r"`
 	MaxAge      int64    `json:"m,omitempty"` // seconds; 0: not asked for; -1: asked for 0
 	ACRValues   []string `json:"a,omitempty"` // asked for by this request; one is required back
+	Essential   []string `json:"e,omitempty"` // acr values asked for as essential; one is required back
+	NeedsTime   bool     `json:"t,omitempty"` // auth_time was asked for as essential
 	Begun       int64    `json:"b"`           // Unix seconds; auth_time may not be older than this less max_age
 }
 
@@ -119,7 +180,10 @@ type Tokens struct {
 	Access  keys.Secret
 	Refresh keys.Secret // empty: none
 	ID      keys.Secret // the last ID token, for id_token_hint
-	Scope   []string    // as granted (RFC 6749 3.3), else as asked for
+	// Key is the private key that Access is bound to (RFC 9449), as keys.Signer keeps it;
+	// empty: Access is a bearer token.
+	Key   keys.Secret
+	Scope []string // as granted (RFC 6749 3.3), else as asked for
 	// Expiry is of Access, from expires_in: a number of seconds, or the same in a
 	// string. Missing, unreadable or not above 0 counts as 5 minutes (RFC 6749 5.1 only
 	// recommends it); more than 30 days as 30 days.
@@ -152,5 +216,4 @@ type LogoutRequest struct {
 	IDToken               keys.Secret // id_token_hint
 	PostLogoutRedirectURI string
 	State                 string
-	UILocales             string
 }

@@ -2,9 +2,11 @@ package rp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,54 +17,91 @@ import (
 )
 
 const (
+	jwtBegin    = "eyJ" // of every JWT: assertions, proofs and request objects are ours to keep
 	defaultLife = 5 * time.Minute
 	maxLife     = 30 * 24 * time.Hour
 )
 
-// request posts form to one of the provider's endpoints as this client and returns the
-// body of a 200. It serves the code, refresh and revocation: the client authenticates
-// once, by one method (RFC 6749 2.3), and nothing that reached the provider is ever sent
-// a second time.
-func (c *Client) request(ctx context.Context, op, endpoint string, form url.Values) ([]byte, error) {
+// formCall is one authenticated request to the provider.
+type formCall struct {
+	op, endpoint string
+	form         url.Values
+	key          *keys.Signer // proof of possession goes along; nil: none
+	want         int          // the status of success; 0: 200
+}
+
+// request posts a form to one of the provider's endpoints as this client and returns the
+// body of its success. It serves the code, refresh, PAR and revocation: the client
+// authenticates once, by one method, and what the provider has looked at is never sent a
+// second time. It has not when it only asks for a DPoP nonce (RFC 9449 8): then the request
+// goes once more.
+func (c *Client) request(ctx context.Context, call formCall) ([]byte, error) {
 	md, err := c.discover(ctx)
 	if err != nil {
 		return nil, err
 	}
-	id, secret := c.cfg.ClientID, c.cfg.ClientSecret.Reveal()
-	if md.auth != AuthBasic {
-		form.Set("client_id", id)
+	got, nonce, err := c.post(ctx, md, call, "")
+	if err == nil && nonce != "" {
+		got, _, err = c.post(ctx, md, call, nonce)
 	}
-	if md.auth == AuthPost {
-		form.Set("client_secret", secret)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
-	if err != nil {
-		return nil, fault(op, "address", quiet(err))
-	}
-	if md.auth == AuthBasic {
-		// RFC 6749 2.3.1: form-encoded first, or a colon or a percent sign is lost.
-		req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
-	got, err := c.do(op, req)
 	if err != nil {
 		return nil, err
 	}
-	if got.status == http.StatusOK {
-		var body struct {
-			Error any `json:"error"`
-		}
-		if json.Unmarshal(got.body, &body) != nil || body.Error == nil {
+	if got.status == cmp.Or(call.want, http.StatusOK) {
+		if code := errorCode(got.body); code == nil || code == "" {
 			return got.body, nil
 		}
 		got.status = http.StatusBadRequest // some providers put an error into a 200
 	}
-	return nil, refusedRequest(op, got, secret, form.Get("code"), form.Get("refresh_token"), form.Get("token"))
+	form := call.form
+	return nil, refusedRequest(call.op, got, jwtBegin, c.cfg.ClientSecret.Reveal(), form.Get("code"), form.Get("code_verifier"), form.Get("refresh_token"), form.Get("token"))
 }
 
+// post sends call once, with nonce if there is one, else with the newest of that server.
+// fresh is the nonce with which it is worth a second time, "" when it is not.
+func (c *Client) post(ctx context.Context, md *metadata, call formCall, nonce string) (got answer, fresh string, err error) {
+	form, header := maps.Clone(call.form), http.Header{}
+	if err := c.authenticate(md, call.endpoint, form, header); err != nil {
+		return answer{}, "", &Error{Op: call.op, Kind: Misconfigured, Code: "client_auth", Finding: "client_refused", Err: err}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, call.endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return answer{}, "", fault(call.op, "address", quiet(err))
+	}
+	req.Header = header
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	if call.key != nil {
+		nonce = cmp.Or(nonce, c.nonces.Of(req.URL))
+		if err := prove(req, call.key, proofOf{nonce: nonce}, c.cfg.Now()); err != nil {
+			return answer{}, "", fault(call.op, "dpop", err)
+		}
+	}
+	if got, err = c.doAs(md, call.op, req); err != nil {
+		return answer{}, "", err
+	}
+	fresh = c.nonces.Keep(req.URL, got.header, nonce)
+	demanded := got.status == http.StatusBadRequest || got.status == http.StatusUnauthorized
+	if call.key == nil || !demanded || errorCode(got.body) != "use_dpop_nonce" {
+		return got, "", nil
+	}
+	return got, fresh, nil
+}
+
+// errorCode is the error member of a body, nil when there is none.
+func errorCode(body []byte) any {
+	var response struct {
+		Error any `json:"error"`
+	}
+	// A member of another type leaves its field empty.
+	_ = json.Unmarshal(body, &response)
+	return response.Error
+}
+
+const withheld = "withheld, since it quotes a secret"
+
 // refusedRequest reads an error response (RFC 6749 5.2) as providers really send it. A
-// description that quotes one of the secrets sent, as UAA's does, is left out.
+// text that quotes one of the secrets sent, as UAA's description does, is left out.
 func refusedRequest(op string, got answer, secrets ...string) *Error {
 	var body struct {
 		Error       any    `json:"error"`
@@ -79,14 +118,20 @@ func refusedRequest(op string, got answer, secrets ...string) *Error {
 	}
 	for _, secret := range secrets {
 		if secret != "" && strings.Contains(description, secret) {
-			description = "withheld, since it quotes a secret"
+			description = withheld
+		}
+		if secret != "" && strings.Contains(code, secret) {
+			code = withheld
 		}
 	}
 	e := &Error{Op: op, Kind: Fault, Code: clean(code), Description: clean(description), Status: got.status, Finding: "provider_unavailable"}
-	switch kind := classify(got, e.Code); kind {
-	case Refused:
+	switch kind := classify(got, e.Code); {
+	case op == "par" && got.status != http.StatusUnauthorized && !oneOf(e.Code, "invalid_client", "unauthorized_client") && (kind != Fault || got.status == http.StatusRequestEntityTooLarge):
+		// No grant is at stake: the request as we make it is refused.
+		e.Kind, e.Finding = Misconfigured, "request_refused"
+	case kind == Refused:
 		e.Kind, e.Finding = kind, "grant_refused"
-	case Misconfigured:
+	case kind == Misconfigured:
 		e.Kind, e.Finding = kind, "client_refused"
 	}
 	if e.Code == "" {
@@ -120,8 +165,14 @@ func classify(got answer, code string) Kind {
 }
 
 // parseTokens holds a token response to RFC 6749 5.1. Unknown members are ignored. Scope
-// is nil when the provider told none. asked is when the request was sent.
-func parseTokens(op string, body []byte, asked time.Time) (Tokens, error) {
+// is nil when the provider told none. asked is when the request was sent, and key, when
+// not empty, what the tokens must be bound to: a bearer token in their place is refused
+// (RFC 9449 5).
+func parseTokens(op string, body []byte, asked time.Time, key keys.Secret) (Tokens, error) {
+	kind := "Bearer"
+	if !key.Empty() {
+		kind = "DPoP"
+	}
 	var response struct {
 		Access  string          `json:"access_token"`
 		Type    string          `json:"token_type"`
@@ -135,14 +186,14 @@ func parseTokens(op string, body []byte, asked time.Time) (Tokens, error) {
 		return Tokens{}, badTokens(op, "the answer is not JSON, or a member is of another type")
 	case response.Access == "":
 		return Tokens{}, badTokens(op, "access_token is missing")
-	case !strings.EqualFold(response.Type, "Bearer"):
-		return Tokens{}, badTokens(op, "token_type is not Bearer")
+	case !strings.EqualFold(response.Type, kind):
+		return Tokens{}, badTokens(op, "token_type is not "+kind)
 	case !headerSafe(response.Access):
 		return Tokens{}, badTokens(op, "access_token holds characters that no header can carry")
 	}
 	tokens := Tokens{
 		Access: keys.NewSecret(response.Access), Refresh: keys.NewSecret(response.Refresh), ID: keys.NewSecret(response.ID),
-		Expiry: asked.Add(lifetime(response.Expires)),
+		Key: key, Expiry: asked.Add(lifetime(response.Expires)),
 	}
 	if scope := strings.Fields(response.Scope); len(scope) > 0 {
 		tokens.Scope = scope

@@ -280,7 +280,7 @@ func FuzzParseTokens(f *testing.F) {
 	f.Add([]byte(`{"access_token":"a","token_type":"bearer","expires_in":"-0x1p9"}`))
 	f.Add([]byte(`{"access_token":"\n","token_type":"bearer","expires_in":1e400}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		tokens, err := parseTokens("token", body, start)
+		tokens, err := parseTokens("token", body, start, keys.Secret{})
 		if err != nil {
 			return
 		}

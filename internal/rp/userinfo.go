@@ -1,6 +1,7 @@
 package rp
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,9 +13,9 @@ import (
 )
 
 // promised is the claim that tells whether an ID token already holds what a scope stands
-// for (OpenID Connect Core 5.4; groups by custom).
+// for (OpenID Connect Core 5.4; groups and roles by custom).
 var promised = map[string]string{
-	"profile": "name", "email": "email", "phone": "phone_number", "address": "address", "groups": "groups",
+	"profile": "name", "email": "email", "phone": "phone_number", "address": "address", "groups": "groups", "roles": "roles",
 }
 
 // addUserInfo calls UserInfo when the configuration says so and adds the claims that the
@@ -55,11 +56,11 @@ func (c *Client) wantsUserInfo(md *metadata, tokens Tokens, id Identity) bool {
 	case md.UserInfo == "":
 		return false
 	}
-	return slices.ContainsFunc(tokens.Scope, func(scope string) bool {
+	asked := slices.ContainsFunc(tokens.Scope, func(scope string) bool {
 		name, known := promised[scope]
-		_, held := id.Claims[name]
-		return known && !held
+		return known && !c.holds(id, name)
 	})
+	return asked || slices.ContainsFunc(c.cfg.Quirks.UserInfo, func(name string) bool { return !c.holds(id, name) })
 }
 
 // userInfo asks as Core 5.3.1 recommends: GET, the token in the header.
@@ -67,13 +68,10 @@ func (c *Client) userInfo(ctx context.Context, md *metadata, tokens Tokens) (cla
 	if md.UserInfo == "" {
 		return nil, &Error{Op: "userinfo", Kind: Misconfigured, Code: "userinfo_endpoint", Finding: "userinfo_invalid", Err: errors.New("the provider has none")}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, md.UserInfo, nil)
-	if err != nil {
-		return nil, fault("userinfo", "address", quiet(err))
+	got, nonce, err := c.getUserInfo(ctx, md, tokens, "")
+	if err == nil && nonce != "" {
+		got, _, err = c.getUserInfo(ctx, md, tokens, nonce)
 	}
-	req.Header.Set("Authorization", "Bearer "+tokens.Access.Reveal())
-	req.Header.Set("Accept", "application/json, application/jwt")
-	got, err := c.do("userinfo", req)
 	if err != nil {
 		return nil, err
 	}
@@ -83,10 +81,12 @@ func (c *Client) userInfo(ctx context.Context, md *metadata, tokens Tokens) (cla
 		return nil, failure
 	}
 	// Core 5.3.2: the content type says which of the two forms it is, not the looks.
-	switch got.mediaType {
-	case "application/jwt":
+	switch {
+	case got.mediaType == "application/jwt":
 		return c.openUserInfo(ctx, string(got.body))
-	case "application/json":
+	case got.mediaType == "application/json" && c.cfg.UserInfoAlg != "":
+		return nil, badUserInfo("content_type", "it is not signed, and userinfo_signing_alg is set")
+	case got.mediaType == "application/json":
 		var claims claimSet
 		if json.Unmarshal(got.body, &claims) != nil {
 			return nil, badUserInfo("payload", "it is not a JSON object")
@@ -96,15 +96,41 @@ func (c *Client) userInfo(ctx context.Context, md *metadata, tokens Tokens) (cla
 	return nil, badUserInfo("content_type", "it is neither application/json nor application/jwt")
 }
 
+// getUserInfo asks once, with nonce if there is one, else with the newest of that server.
+// fresh is the DPoP nonce with which it is worth a second time (RFC 9449 9), "" when it is
+// not.
+func (c *Client) getUserInfo(ctx context.Context, md *metadata, tokens Tokens, nonce string) (got answer, fresh string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, md.UserInfo, nil)
+	if err != nil {
+		return answer{}, "", fault("userinfo", "address", quiet(err))
+	}
+	nonce = cmp.Or(nonce, c.shown.Of(req.URL))
+	if err := tokens.Authorize(req, nonce, c.cfg.Now()); err != nil {
+		return answer{}, "", fault("userinfo", "dpop", err)
+	}
+	req.Header.Set("Accept", "application/json, application/jwt")
+	if got, err = c.doAs(md, "userinfo", req); err != nil {
+		return answer{}, "", err
+	}
+	fresh = c.shown.Keep(req.URL, got.header, nonce)
+	if tokens.Key.Empty() || !DemandsNonce(got.status, got.header) {
+		return got, "", nil
+	}
+	return got, fresh, nil
+}
+
 // openUserInfo checks a signed response: signature, iss and aud, which Core 5.3.2 wants
 // in it, and exp only when it is there, which go-oidc cannot do.
 func (c *Client) openUserInfo(ctx context.Context, raw string) (claimSet, error) {
 	if checkHeader(raw) != nil {
 		return nil, badUserInfo("form", "it is not a plain signed JWT")
 	}
-	source := &watchedKeys{keys: c.keys}
+	source, algs := &watchedKeys{keys: c.keys, allow: c.keys.ours.pay}, c.cfg.SigningAlgs
+	if c.cfg.UserInfoAlg != "" {
+		algs = []string{c.cfg.UserInfoAlg}
+	}
 	token, err := oidc.NewVerifier(c.cfg.Issuer, source, &oidc.Config{
-		ClientID: c.cfg.ClientID, SupportedSigningAlgs: c.cfg.SigningAlgs, SkipExpiryCheck: true,
+		ClientID: c.cfg.ClientID, SupportedSigningAlgs: algs, SkipExpiryCheck: true,
 	}).Verify(ctx, raw)
 	if err != nil {
 		failure := source.explain(err)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/url"
 	"testing"
 	"time"
 )
@@ -129,6 +130,46 @@ func TestUserInfoFailures(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestUserInfoAlg: it is the only form of UserInfo then, and of UserInfo only; it need not
+// be among those of ID tokens.
+func TestUserInfoAlg(t *testing.T) {
+	t.Parallel()
+	body := object{"iss": issuer, "aud": clientID, "sub": "alice", "groups": []string{"staff"}}
+	rows := []struct {
+		name   string
+		alg    string
+		answer http.HandlerFunc
+		code   string // empty: accepted
+	}{
+		{"72 that one", "ES256", text(200, "application/jwt", sign(t, ecKey(), "ES256", "k2", nil, body)), ""},
+		{"72 that one, any form", "", text(200, "application/jwt", sign(t, ecKey(), "ES256", "k2", nil, body)), "verify"},
+		{"72 one of ID tokens", "ES256", text(200, "application/jwt", sign(t, rsaKey(), "RS256", "k1", nil, body)), "verify"},
+		{"72 one of ID tokens, any form", "", text(200, "application/jwt", sign(t, rsaKey(), "RS256", "k1", nil, body)), ""},
+		{"72 not signed", "ES256", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, body) }, "content_type"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			p := newProvider(t)
+			p.keys = append(p.keys, jwk("k2", "ES256", &ecKey().PublicKey))
+			p.answers("/userinfo", row.answer)
+			grant, err := p.signIn(p.client(func(c *Config) { c.UserInfo, c.UserInfoAlg = UserInfoOn, row.alg }))
+			if row.code != "" {
+				wantError(t, err, Invalid, "userinfo_invalid", row.code)
+			} else if err != nil || string(grant.Identity.Claims["groups"]) != `["staff"]` {
+				t.Errorf("groups %s, error %v", grant.Identity.Claims["groups"], err)
+			}
+		})
+	}
+	p := newProvider(t)
+	p.keys = append(p.keys, jwk("k2", "ES256", &ecKey().PublicKey))
+	c := p.client(func(c *Config) { c.UserInfoAlg = "ES256" })
+	_, login := p.begin(c, AuthRequest{})
+	p.token["id_token"] = sign(t, ecKey(), "ES256", "k2", nil, p.claims)
+	_, err := c.Finish(t.Context(), login, url.Values{"code": {"code-1"}, "state": {state}}, ModeQuery)
+	wantError(t, err, Invalid, "id_token_invalid", "verify")
 }
 
 func TestUserInfoOnWithoutEndpoint(t *testing.T) {

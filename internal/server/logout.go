@@ -122,7 +122,7 @@ func (s *Server) providerLogout(c *gin.Context, live *session.Session, back stri
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), providerLimit)
 	defer cancel()
-	location, err := client.LogoutURL(ctx, rp.LogoutRequest{
+	step, err := client.Logout(ctx, rp.LogoutRequest{
 		IDToken:               live.Grant.Tokens.ID,
 		PostLogoutRedirectURI: origin.SiteOf(c.Request).PostLogoutRedirectURI(),
 		State:                 s.Ring.SealText(purposeLogout, s.Sessions.Deployment, marshal(back)),
@@ -130,7 +130,7 @@ func (s *Server) providerLogout(c *gin.Context, live *session.Session, back stri
 	if err != nil {
 		s.Logger.WarnContext(ctx, "the provider could not be asked to sign out", "provider", live.Provider, "error", err)
 	}
-	return location
+	return step.URL
 }
 
 // end ends the session here first, then gives its tokens back as far as the provider
