@@ -5,18 +5,20 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/sessions"
 
 	"genkan/internal/origin"
 )
 
-// Keys of a gorilla session's Values: the cookie's id, the *Session, and the Reason of
-// its end.
+// Keys of a gorilla session's Values: the cookie's id, the *Session, the Reason of its end,
+// and SignIn.Redeemed of one that begins.
 type (
-	idKey     struct{}
-	valueKey  struct{}
-	reasonKey struct{}
+	idKey       struct{}
+	valueKey    struct{}
+	reasonKey   struct{}
+	redeemedKey struct{}
 )
 
 const (
@@ -81,6 +83,11 @@ func (m *Manager) Save(r *http.Request, w http.ResponseWriter, g *sessions.Sessi
 	}
 	if err := m.write(r.Context(), s); err != nil {
 		return err
+	}
+	if redeemed, begins := g.Values[redeemedKey{}].(time.Time); begins {
+		if err := m.admit(r.Context(), s, redeemed); err != nil {
+			return err
+		}
 	}
 	value := m.Ring.SealText(purposeCookie, m.Deployment+" "+cookie.Name, secret[:])
 	http.SetCookie(w, cookie.Set(value, s.Expires.Sub(m.Now())))

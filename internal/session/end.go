@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,8 +23,12 @@ const (
 	Refused   Reason = "refused"    // the provider does not renew it
 	Expired   Reason = "expired"    // a time-out
 	Ended     Reason = "ended"      // not known
+	// ProviderEnded: the provider says that it is over there.
+	ProviderEnded Reason = "provider"
 	// replaced: its browser has signed in again. To whoever watches it is Ended.
 	replaced Reason = "replaced"
+	// leftThere: ProviderEnded, and access that was to outlive a sign-out lives on.
+	leftThere Reason = "left there"
 )
 
 const (
@@ -45,6 +50,30 @@ const purposeNote = "reason of an end"
 // ErrStore: what is not returned may live on. The caller knows who ended them, and says so
 // in the log.
 func (m *Manager) Terminate(ctx context.Context, list []*Session, reason Reason) (ended []*Session, err error) {
+	if ended, err = m.removeAll(ctx, list, reason); len(ended) > 0 {
+		m.giveBack(ctx, ended)
+	}
+	return ended, err
+}
+
+// SignedOutThere is Terminate for sessions whose user has signed out at the provider, with
+// ProviderEnded. Refresh tokens for offline access are to outlive that, and are not given
+// back (OpenID Connect Back-Channel Logout 1.0, 2.7).
+func (m *Manager) SignedOutThere(ctx context.Context, list []*Session) (ended []*Session, err error) {
+	ended, err = m.removeAll(ctx, list, leftThere)
+	if online := slices.DeleteFunc(slices.Clone(ended), offline); len(online) > 0 {
+		m.giveBack(ctx, online)
+	}
+	return ended, err
+}
+
+// offline reports whether s has a refresh token that is to outlive a sign-out.
+func offline(s *Session) bool {
+	return !s.Grant.Tokens.Refresh.Empty() && slices.Contains(s.Grant.Tokens.Scope, "offline_access")
+}
+
+// removeAll deletes the rows of list side by side and waits until every replica knows.
+func (m *Manager) removeAll(ctx context.Context, list []*Session, reason Reason) (ended []*Session, err error) {
 	var mu sync.Mutex
 	group, ending := errgroup.WithContext(ctx)
 	group.SetLimit(endingAtOnce)
@@ -65,7 +94,6 @@ func (m *Manager) Terminate(ctx context.Context, list []*Session, reason Reason)
 	err = group.Wait()
 	if len(ended) > 0 {
 		m.everywhere(ctx)
-		m.giveBack(ctx, ended)
 	}
 	return ended, err
 }
@@ -82,10 +110,17 @@ func (m *Manager) everywhere(ctx context.Context) {
 	}
 }
 
-// giveBack begins to revoke the tokens of ended sessions, a bounded number at a time,
-// whether the caller still waits or not. It gives up when no place gets free.
+// giveBack begins to revoke the tokens of ended sessions and keeps nobody waiting.
 func (m *Manager) giveBack(ctx context.Context, ended []*Session) {
-	detached := context.WithoutCancel(ctx)
+	m.busy.Add(1)
+	go func() {
+		defer m.busy.Add(-1)
+		m.revokeAll(context.WithoutCancel(ctx), ended)
+	}()
+}
+
+// revokeAll revokes a bounded number at a time, and gives up when no place gets free.
+func (m *Manager) revokeAll(ctx context.Context, ended []*Session) {
 	place := time.NewTimer(revokeLimit)
 	defer place.Stop()
 	for i, s := range ended {
@@ -100,7 +135,7 @@ func (m *Manager) giveBack(ctx context.Context, ended []*Session) {
 		go func() {
 			defer m.busy.Add(-1)
 			defer func() { <-m.revocations }()
-			revoking, cancel := context.WithTimeout(detached, revokeLimit)
+			revoking, cancel := context.WithTimeout(ctx, revokeLimit)
 			defer cancel()
 			m.Revoke(revoking, s)
 		}()

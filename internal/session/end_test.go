@@ -179,12 +179,11 @@ func TestRevocationsAreBounded(t *testing.T) {
 		name   string
 		takes  time.Duration // the provider, for one
 		begun  int           // of a hundred, in four rounds of 32
-		limit  time.Duration // of the call
 		answer time.Duration // when the last one is over
 	}{
-		{"a provider that answers", time.Second, 100, 3 * time.Second, 4 * time.Second},
-		{"a slow provider", 3 * time.Second, 100, 9 * time.Second, 12 * time.Second},
-		{"a provider that does not answer", time.Hour, 32, 5 * time.Second, 5 * time.Second},
+		{"a provider that answers", time.Second, 100, 4 * time.Second},
+		{"a slow provider", 3 * time.Second, 100, 12 * time.Second},
+		{"a provider that does not answer", time.Hour, 32, 5 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -210,8 +209,8 @@ func TestRevocationsAreBounded(t *testing.T) {
 				}
 				began := time.Now()
 				ended, err := f.replicas[0].Terminate(t.Context(), list, session.Revoked)
-				if took := time.Since(began); err != nil || len(ended) != 100 || took > tt.limit {
-					t.Errorf("%d ended, %v, after %v; want all within %v", len(ended), err, took, tt.limit)
+				if took := time.Since(began); err != nil || len(ended) != 100 || took > 0 {
+					t.Errorf("%d ended, %v, after %v; want all at once", len(ended), err, took)
 				}
 				if left, err := f.replicas[0].All(t.Context(), 100); err != nil || len(left) != 0 {
 					t.Errorf("%d are left (%v)", len(left), err)

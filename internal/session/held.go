@@ -12,7 +12,7 @@ import (
 // replica. It makes an authorization code be redeemed once, however often a callback
 // is loaded.
 func (m *Manager) Once(ctx context.Context, value string, ttl time.Duration) (bool, error) {
-	switch err := m.keep(ctx, sha256.Sum256([]byte("once\x00"+value)), []byte{0}, ttl); {
+	switch err := m.keep(ctx, onceKey(value), []byte{0}, ttl); {
 	case errors.Is(err, ErrConflict):
 		return false, nil
 	case err != nil:
@@ -20,6 +20,18 @@ func (m *Manager) Once(ctx context.Context, value string, ttl time.Duration) (bo
 	}
 	return true, nil
 }
+
+// Seen reports whether Once has been given value and still knows it. It is for what counts
+// as seen only when all that follows from it is done.
+func (m *Manager) Seen(ctx context.Context, value string) (bool, error) {
+	_, err := m.Store.Load(ctx, onceKey(value))
+	if errors.Is(err, ErrNone) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func onceKey(value string) Key { return sha256.Sum256([]byte("once\x00" + value)) }
 
 const purposeHeld = "held value"
 

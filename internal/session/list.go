@@ -5,26 +5,45 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
+
+	"genkan/internal/rp"
 )
 
 // listLimit bounds what one look-up returns.
 const listLimit = 1000
 
 const (
-	purposeUser = "tag of a user"
-	purposeSID  = "tag of a provider's session"
+	purposeUser  = "tag of a user"
+	purposeSID   = "tag of a provider's session"
+	purposeEmail = "tag of an e-mail address"
 )
 
-// tags are what the row of r is found by: its user, its session at the provider, and
-// the 256th part of all sessions that it belongs to.
+// tags are what the row of r is found by: its user, its session at the provider, the
+// user's e-mail address, and the 256th part of all sessions that it belongs to.
 func (m *Manager) tags(key Key, r *Record) []Tag {
 	tags := []Tag{m.partTag(key[0]), m.Ring.Tag(purposeUser, m.name(r.Provider, r.Grant.Identity.Subject))}
 	if sid := r.Grant.Identity.SID; sid != "" {
 		tags = append(tags, m.Ring.Tag(purposeSID, m.name(r.Provider, sid)))
 	}
+	if email := emailOf(r.Grant.Identity); email != "" {
+		tags = append(tags, m.Ring.Tag(purposeEmail, m.name(r.Provider, email)))
+	}
 	return tags
+}
+
+// emailOf is the user's e-mail address as it is compared; "" when the provider has told
+// none. Verified or not, it counts: all it is good for is to end the session, and to end too
+// little is the worse fault.
+func emailOf(who rp.Identity) string {
+	var address string
+	if json.Unmarshal(who.Claims["email"], &address) != nil {
+		return ""
+	}
+	return strings.ToLower(address)
 }
 
 // name makes a value of two deployments or providers two names.
@@ -61,6 +80,15 @@ func (m *Manager) OfUser(ctx context.Context, provider, subject string) ([]*Sess
 func (m *Manager) OfSID(ctx context.Context, provider, sid string) ([]*Session, error) {
 	return m.find(ctx, asTags(m.Ring.Tags(purposeSID, m.name(provider, sid))), listLimit, func(s *Session) bool {
 		return s.Provider == provider && s.Grant.Identity.SID == sid
+	})
+}
+
+// OfEmail returns the live sessions of the users of a provider who have that e-mail
+// address, in whatever case, verified or not. The error is ErrStore.
+func (m *Manager) OfEmail(ctx context.Context, provider, email string) ([]*Session, error) {
+	email = strings.ToLower(email)
+	return m.find(ctx, asTags(m.Ring.Tags(purposeEmail, m.name(provider, email))), listLimit, func(s *Session) bool {
+		return s.Provider == provider && email != "" && emailOf(s.Grant.Identity) == email
 	})
 }
 

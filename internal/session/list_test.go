@@ -176,13 +176,15 @@ func TestACopiedTagShowsNobodyElsesSession(t *testing.T) {
 	f := newFleet(t, 1)
 	spy := &spyStore{Store: f.store}
 	f.replicas[0].line.Store = spy
-	_, alice := f.signIn(t, 0, of("sid-alice"))
-	_, bob := f.signIn(t, 0, as("subject-bob"), of("sid-bob"))
+	_, alice := f.signIn(t, 0, of("sid-alice"), claims("email", `"alice@example.com"`))
+	_, bob := f.signIn(t, 0, as("subject-bob"), of("sid-bob"), claims("email", `"bob@example.com"`))
+	f.signIn(t, 0, at("other"), of("sid-alice"), claims("email", `"alice@example.com"`))
 	rows := spy.saved()
-	copied := rows[1]
-	copied.Version, copied.Tags = 1, append(slices.Clone(rows[0].Tags), rows[1].Tags...)
-	if _, err := f.store.Save(t.Context(), copied); err != nil {
-		t.Fatal(err)
+	for _, copied := range rows[1:3] {
+		copied.Version, copied.Tags = 1, append(slices.Clone(rows[0].Tags), copied.Tags...)
+		if _, err := f.store.Save(t.Context(), copied); err != nil {
+			t.Fatal(err)
+		}
 	}
 	m := f.replicas[0]
 	for name, tt := range map[string]struct {
@@ -191,6 +193,7 @@ func TestACopiedTagShowsNobodyElsesSession(t *testing.T) {
 	}{
 		"alice's list": {func() ([]*session.Session, error) { return m.OfUser(t.Context(), "idp", "subject-alice") }, alice.ID},
 		"alice's sid":  {func() ([]*session.Session, error) { return m.OfSID(t.Context(), "idp", "sid-alice") }, alice.ID},
+		"alice's mail": {func() ([]*session.Session, error) { return m.OfEmail(t.Context(), "idp", "alice@example.com") }, alice.ID},
 		"bob's list":   {func() ([]*session.Session, error) { return m.OfUser(t.Context(), "idp", "subject-bob") }, bob.ID},
 	} {
 		if got, err := tt.find(); err != nil || !slices.Equal(ids(got), []string{tt.want}) {
@@ -198,7 +201,7 @@ func TestACopiedTagShowsNobodyElsesSession(t *testing.T) {
 		}
 	}
 	found, err := f.store.Find(t.Context(), rows[0].Tags, 10)
-	if err != nil || len(found) != 2 {
+	if err != nil || len(found) != 3 {
 		t.Fatalf("the store finds %d rows (%v), so nothing was tested", len(found), err)
 	}
 }

@@ -37,6 +37,8 @@ var (
 	// ErrProvider: the tokens have expired and the provider cannot renew them now;
 	// the session lives on.
 	ErrProvider = errors.New("session: provider unavailable")
+	// ErrBarred: the provider has ended the session before it began; see Bar.
+	ErrBarred = errors.New("session: signed out at the provider meanwhile")
 )
 
 // Provider is the part of a relying party that a session needs; *rp.Client is one.
@@ -151,6 +153,7 @@ const maxAgent = 256
 type SignIn struct {
 	Provider string
 	Grant    rp.Grant
+	Redeemed time.Time // before the first request that Grant comes of; what Bar has marked since then counts
 	Trips    []time.Time
 	Agent    string // User-Agent; what is over 256 bytes is cut
 	Address  string // client's IP address
@@ -160,7 +163,8 @@ type SignIn struct {
 
 // Start begins a session with a new id (ASVS 7.2.4) and sets its cookie. What this
 // browser had before is ended here, not at the provider: there both sign-ins may be
-// one grant, and revoking the old tokens would take the new ones along.
+// one grant, and revoking the old tokens would take the new ones along. ErrBarred: there is
+// no session and no new cookie.
 func (m *Manager) Start(w http.ResponseWriter, r *http.Request, in SignIn) (*Session, error) {
 	if old, err := m.Load(r); err == nil {
 		in.Replaces = append(in.Replaces, old.Key())
@@ -179,7 +183,7 @@ func (m *Manager) Start(w http.ResponseWriter, r *http.Request, in SignIn) (*Ses
 	}
 	s.row = Row{Key: key, Seen: now, Idle: s.Idle, Expires: expires}
 	g, _ := m.Get(r, origin.SiteOf(r).Session().Name)
-	g.Values[idKey{}], g.Values[valueKey{}] = fresh, s
+	g.Values[idKey{}], g.Values[valueKey{}], g.Values[redeemedKey{}] = fresh, s, in.Redeemed
 	if err := m.Save(r, w, g); err != nil {
 		if errors.Is(err, ErrStore) { // it may be there all the same, and nobody would have its cookie
 			m.drop(context.WithoutCancel(r.Context()), key)

@@ -51,6 +51,7 @@ type wire struct {
 	Address  string      `json:"ip,omitempty"`
 
 	Access   string      `json:"at"`
+	Key      string      `json:"k,omitempty"` // that the access token is bound to
 	Refresh  string      `json:"rt,omitempty"`
 	IDToken  string      `json:"it,omitempty"`
 	Scope    []string    `json:"s,omitempty"`
@@ -62,7 +63,7 @@ func (r *Record) marshal() ([]byte, error) {
 	t := r.Grant.Tokens
 	return json.Marshal(wire{
 		ID: r.ID, Provider: r.Provider, Created: r.Created, Expires: r.Expires, Renewed: r.Renewed, Trips: r.Trips, Agent: r.Agent, Address: r.Address,
-		Access: t.Access.Reveal(), Refresh: t.Refresh.Reveal(), IDToken: t.ID.Reveal(), Scope: t.Scope, Expiry: t.Expiry,
+		Access: t.Access.Reveal(), Key: t.Key.Reveal(), Refresh: t.Refresh.Reveal(), IDToken: t.ID.Reveal(), Scope: t.Scope, Expiry: t.Expiry,
 		Identity: r.Grant.Identity,
 	})
 }
@@ -76,7 +77,7 @@ func unmarshal(plain []byte) (Record, error) {
 		ID: w.ID, Provider: w.Provider, Created: w.Created, Expires: w.Expires, Renewed: w.Renewed, Trips: w.Trips, Agent: w.Agent, Address: w.Address,
 		Grant: rp.Grant{
 			Tokens: rp.Tokens{
-				Access: keys.NewSecret(w.Access), Refresh: keys.NewSecret(w.Refresh), ID: keys.NewSecret(w.IDToken),
+				Access: keys.NewSecret(w.Access), Key: keys.NewSecret(w.Key), Refresh: keys.NewSecret(w.Refresh), ID: keys.NewSecret(w.IDToken),
 				Scope: w.Scope, Expiry: w.Expiry,
 			},
 			Identity: w.Identity,

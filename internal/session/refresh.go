@@ -157,10 +157,14 @@ func (m *Manager) refresh(ctx context.Context, s *Session, t turn, d demand) (*S
 	asking, cancel := context.WithTimeout(ctx, refreshLimit)
 	grant, err := provider.Refresh(asking, s.Grant)
 	cancel()
-	if err != nil {
+	if err != nil && grant.Tokens.Refresh.Empty() {
 		return m.refused(ctx, s, refusal{t, d, err})
 	}
-	s.Grant, s.Renewed = grant, m.Now()
+	unchecked := err // the answer could not be checked, but the provider has rotated
+	s.Grant = grant
+	if unchecked == nil {
+		s.Renewed = m.Now()
+	}
 	err = m.persist(ctx, s)
 	if errors.Is(err, ErrConflict) { // another process was faster, or an attempt of ours succeeded without our knowing
 		return m.read(ctx, s.row.Key)
@@ -168,6 +172,9 @@ func (m *Manager) refresh(ctx context.Context, s *Session, t turn, d demand) (*S
 	if err != nil {
 		m.unstored(ctx, s, err)
 		return nil, err
+	}
+	if unchecked != nil {
+		return m.refused(ctx, s, refusal{t, d, unchecked})
 	}
 	m.Logger.InfoContext(ctx, "tokens renewed", "session", s.ID, "provider", s.Provider)
 	return s, nil
@@ -182,10 +189,14 @@ func (m *Manager) unstored(ctx context.Context, s *Session, cause error) {
 		m.brakes.pull(s.row.Key, m.Now(), cause, true)
 		return
 	}
-	if m.reason(ctx, s.row.Key) == replaced { // its new tokens may be of one grant with its successor's
+	reason := m.reason(ctx, s.row.Key)
+	if reason == replaced { // its new tokens may be of one grant with its successor's
 		return
 	}
 	m.Logger.InfoContext(ctx, "the session ended while its tokens were renewed", "session", s.ID)
+	if reason == leftThere && offline(s) { // see SignedOutThere
+		return
+	}
 	revoking, cancel := context.WithTimeout(ctx, revokeLimit)
 	defer cancel()
 	m.Revoke(revoking, s)

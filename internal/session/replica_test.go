@@ -73,7 +73,8 @@ func (f *fleet) request(cookies ...*http.Cookie) *http.Request {
 	return origin.WithSite(r, f.site)
 }
 
-// signIn signs a user in at replica i: alice at idp, unless change says otherwise.
+// signIn signs a user in at replica i: alice at idp, unless change says otherwise. What it
+// loads by itself is not counted.
 func (f *fleet) signIn(t *testing.T, i int, change ...func(*session.SignIn)) (*http.Cookie, *session.Session) {
 	t.Helper()
 	in := session.SignIn{Provider: "idp", Grant: grant(time.Now(), "first")}
@@ -85,6 +86,7 @@ func (f *fleet) signIn(t *testing.T, i int, change ...func(*session.SignIn)) (*h
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.replicas[i].line.forget("load")
 	return w.Result().Cookies()[0], s
 }
 
@@ -213,6 +215,12 @@ func (l *line) count(operation string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.asked[operation]
+}
+
+func (l *line) forget(operation string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked[operation] = 0
 }
 
 func (l *line) Load(ctx context.Context, key session.Key) (session.Row, error) {

@@ -113,10 +113,12 @@ func (w *watch) end() time.Time { return earlier(w.known.Idle, w.known.Expires) 
 
 func (w *watch) why(ctx context.Context) Reason {
 	reason := w.manager.reason(ctx, w.known.row.Key)
-	if reason == replaced {
+	switch {
+	case reason == replaced:
 		return Ended
-	}
-	if reason == Ended && !w.manager.Now().Before(w.end()) {
+	case reason == leftThere:
+		return ProviderEnded
+	case reason == Ended && !w.manager.Now().Before(w.end()):
 		return Expired
 	}
 	return reason

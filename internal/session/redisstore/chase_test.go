@@ -255,6 +255,16 @@ func TestSentinelFailOverUnderLoad(t *testing.T) {
 		})
 		h.want(4 * time.Second)
 	})
+	eventually(t, limit, "one master is left", func() bool {
+		masters := 0
+		for _, node := range set.Nodes {
+			if strings.Contains(node.CLI("info", "replication"), "role:master") {
+				masters++
+			}
+		}
+		return masters == 1
+	})
+	awaitWork(t, here, there)
 	wantNotices(t, here, there)
 }
 
