@@ -114,13 +114,6 @@ func (c *call) rewrite(p *httputil.ProxyRequest) {
 	if c.session != nil {
 		c.identify(out.Header)
 	}
-	if c.relays() {
-		authorize(out.Header, c.session)
-	}
-}
-
-func authorize(header http.Header, s *session.Session) {
-	header.Set("Authorization", "Bearer "+s.Grant.Tokens.Access.Reveal())
 }
 
 // identify sets the route's claim headers. A claim that does not fit into a header is
@@ -145,48 +138,6 @@ func (c *call) identify(header http.Header) {
 // Origin rule.
 func isWebSocket(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
-}
-
-// RoundTrip sends the request, and once more with a new token when the upstream says
-// that the token is not valid (RFC 6750 3.1) and the body can be sent again.
-func (c *call) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := c.attempt(req)
-	if err != nil || !c.relays() || !tokenRefused(res) || c.renewedLately() || req.Body != nil && req.GetBody == nil {
-		return res, err
-	}
-	renewed, err := c.sessions.Renew(req.Context(), c.session)
-	switch {
-	case errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrNone):
-		discard(res)
-		return nil, err
-	case err != nil || renewed.Grant.Tokens.Access.Reveal() == c.session.Grant.Tokens.Access.Reveal():
-		return res, nil // no other token to be had: the upstream's answer stands
-	}
-	discard(res)
-	again := req.Clone(req.Context())
-	if req.GetBody != nil {
-		again.Body, _ = req.GetBody() // withBody's, which has no error
-	}
-	authorize(again.Header, renewed)
-	return c.attempt(again)
-}
-
-// renewBrake is how long tokens that were renewed are not renewed again because an
-// upstream refuses them: one that refuses everything would cost a token request a call.
-const renewBrake = 10 * time.Second
-
-func (c *call) renewedLately() bool {
-	s := c.session
-	return s.Renewed.After(s.Created) && c.sessions.Now().Sub(s.Renewed) < renewBrake
-}
-
-func tokenRefused(res *http.Response) bool {
-	if res.StatusCode != http.StatusUnauthorized {
-		return false
-	}
-	challenge := strings.ToLower(strings.Join(res.Header.Values("WWW-Authenticate"), ", "))
-	return strings.Contains(challenge, "bearer") &&
-		(strings.Contains(challenge, `error="invalid_token"`) || strings.Contains(challenge, "error=invalid_token"))
 }
 
 // discard ends an answer nobody will read; a short one leaves the connection usable.
@@ -221,6 +172,8 @@ func (c *call) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 		c.refuse(c.w, c.in, finding.BodyTooLarge, err)
 	case errors.Is(err, errTimeout): // before the next: a read that is broken off ends the context
 		c.refuse(c.w, c.in, finding.UpstreamTimeout, err)
+	case errors.Is(err, errNonce): // as well: the transport stops reading a body that was answered
+		c.refuse(c.w, c.in, finding.UpstreamNonce, err)
 	case c.in.Context().Err() != nil || c.upload != nil && c.upload.broken():
 		panic(http.ErrAbortHandler) // nobody is listening, or nobody who speaks HTTP
 	case errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrNone):

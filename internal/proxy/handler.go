@@ -26,6 +26,7 @@ import (
 
 	"genkan/internal/finding"
 	"genkan/internal/origin"
+	"genkan/internal/rp"
 	"genkan/internal/session"
 )
 
@@ -50,6 +51,7 @@ type Handler struct {
 	log       *slog.Logger
 	errorLog  *log.Logger
 	buffers   buffers
+	nonces    rp.Nonces       // of upstreams, for tokens that are bound to a key
 	identity  map[string]bool // folded names of all headers made from claims, of any route
 	unfit     sync.Map        // header names whose claim could not be sent, logged once each
 }

@@ -28,7 +28,7 @@ func fold(name string) string {
 // which path is really meant. Expect goes too: the proxy itself has answered it.
 func speaksForUs(name string) bool {
 	switch name = fold(name); name {
-	case "cookie", "cookie2", "authorization", "proxy-authorization", "x-csrf", "expect",
+	case "cookie", "cookie2", "authorization", "dpop", "proxy-authorization", "x-csrf", "expect",
 		"proxy", // HTTP_PROXY to a CGI program (CVE-2016-5385)
 		"forwarded", "x-forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip",
 		"x-host", "x-http-host-override", "x-rewrite-url", "x-url-scheme", "x-scheme", "front-end-https",
@@ -76,6 +76,7 @@ func cutOutbound(header http.Header) {
 		}
 	}
 	for _, name := range []string{
+		"DPoP-Nonce",                                   // is for whoever makes the proofs
 		"Set-Cookie", "Set-Cookie2", "Clear-Site-Data", // the browser's cookies are Genkan's
 		"Strict-Transport-Security", "Public-Key-Pins", "Alt-Svc", "Service-Worker-Allowed", // nor the origin as a whole
 		"Nel", "Report-To", "Reporting-Endpoints",
