@@ -15,15 +15,47 @@ import (
 )
 
 func keysCommand(p *program) *cobra.Command {
-	cmd := group("keys", "Make session keys")
-	cmd.AddCommand(
-		leaf("new", "Print a new session key", cobra.NoArgs, func([]string) error {
-			_, err := fmt.Fprintln(p.stdout, keys.Generate())
-			return err
-		}),
-		rotateCommand(p),
-	)
+	cmd := group("keys", "Make session keys and signing keys")
+	cmd.AddCommand(newKeyCommand(p), rotateCommand(p))
 	return cmd
+}
+
+func newKeyCommand(p *program) *cobra.Command {
+	var signing bool
+	var alg string
+	cmd := leaf("new", "Print a new session key, or a new private key that signs", cobra.NoArgs, func([]string) error {
+		if signing {
+			return p.newSigningKey(alg)
+		}
+		_, err := fmt.Fprintln(p.stdout, keys.Generate())
+		return err
+	})
+	cmd.Flags().BoolVar(&signing, "signing", false, "print a private key for providers[].private_key_file: PEM (PKCS #8), for PS256 a JWK")
+	cmd.Flags().StringVar(&alg, "alg", "ES256", "what the private key signs by: `ES256`, PS256 or EdDSA")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case cmd.Flags().Changed("alg") && !signing:
+			return errors.New("--alg goes with --signing")
+		case !slices.Contains([]string{"ES256", "PS256", "EdDSA"}, alg):
+			return fmt.Errorf("--alg %q is none of ES256, PS256 and EdDSA", alg)
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (p *program) newSigningKey(alg string) error {
+	key, err := keys.GenerateSigning(alg)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprint(p.stdout, key.Reveal()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(p.stderr, `This is a secret. Put it into a file that only Genkan's user may read (umask 077), and
+name that file in providers[].private_key_file. The public half is then at
+<public url>/.well-known/jwks.json, which is the jwks_uri to register at the provider.`)
+	return err
 }
 
 func rotateCommand(p *program) *cobra.Command {

@@ -10,7 +10,7 @@ const docsIntro = `# Configuration
 
 <!-- Generated from internal/config; change it there and run: go test ./internal/config -update -->
 
-Later wins: defaults, YAML files, the file ´.env´, the environment.
+Later wins: defaults, what a provider's ´preset´ knows, YAML files, the file ´.env´, the environment.
 
 - **YAML**: ´--config FILE´, as often as needed; without it ´config/genkan.yaml´, if it exists. A later file replaces
   single settings of an earlier one, and the lists ´providers´ and ´upstreams´ as a whole. A value can hold ´${NAME}´ or

@@ -39,6 +39,7 @@ func FuzzYAML(f *testing.F) {
 		if (c == nil) != found.Failed() {
 			t.Errorf("config %v with findings %v", c != nil, found)
 		}
+		served(t, c)
 		values, _ := Effective(src)
 		for _, v := range values {
 			if strings.Contains(v.Text, "canary") {

@@ -1,36 +1,38 @@
 package config
 
 import (
-	"net/url"
-	"regexp"
+	"crypto/tls"
+	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"genkan/internal/finding"
-	"genkan/internal/origin"
+	"genkan/internal/keys"
 	"genkan/internal/rp"
 )
 
 // provider is a provider being read.
 type provider struct {
 	rp.Config
-	preset string
+	preset      rp.Preset
+	certificate []byte // PEM
+	privateKey  keys.Secret
 }
 
 var providerRows = []row[provider]{
 	{setting{key: "id", required: true, example: "okta",
 		doc: "Name in URLs, of a-z, 0-9 and -. The first provider is the default one."},
-		func(p *provider, v value) refusals { return assignID(&p.ID, v) }},
+		func(p *provider, v value) refusals { return assign(&p.ID, v) }},
 	{setting{key: "name", example: "Company Okta",
 		doc: "Name on the sign-in page. Unset: the id."},
 		func(p *provider, v value) refusals { return assign(&p.Name, v) }},
-	{setting{key: "preset", env: "GENKAN_OIDC_PRESET", def: "generic", oneOf: []string{"generic", "okta"},
-		doc: "Whose known mistakes to check the other settings for."},
-		func(p *provider, v value) refusals { return assign(&p.preset, v) }},
+	{setting{key: "preset", env: "GENKAN_OIDC_PRESET", def: "generic",
+		oneOf: presetNames(),
+		doc:   "Whose ways and known mistakes to take into account: it fills settings that are left unset, which `genkan config print` shows. See docs/providers/."},
+		func(*provider, value) refusals { return nil }}, // presetOf has read it
 	{setting{key: "issuer", env: "GENKAN_OIDC_ISSUER", required: true, example: "https://dev-1.okta.com/oauth2/default",
 		doc: "The provider's issuer, letter by letter as its metadata has it."},
-		func(p *provider, v value) refusals { return assignIssuer(&p.Issuer, v) }},
+		func(p *provider, v value) refusals { return assign(&p.Issuer, v) }},
 	{setting{key: "client_id", env: "GENKAN_OIDC_CLIENT_ID", required: true, example: "0oa1b2c3",
 		doc: "The id of Genkan's registration there."},
 		func(p *provider, v value) refusals { return assign(&p.ClientID, v) }},
@@ -38,34 +40,70 @@ var providerRows = []row[provider]{
 		doc: "Its secret. None for a public client."},
 		func(p *provider, v value) refusals { return assignSecret(&p.ClientSecret, v) }},
 	{setting{key: "client_auth", env: "GENKAN_OIDC_CLIENT_AUTH", def: "auto",
-		oneOf: []string{"auto", "client_secret_basic", "client_secret_post", "none"},
-		doc:   "How the client shows its secret. `auto` picks from the provider's metadata; `none` is a public client."},
+		oneOf: []string{"auto", "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth", "none"},
+		doc:   "How the client proves who it is. `auto` takes the first of tls_client_auth, self_signed_tls_client_auth, private_key_jwt, client_secret_basic, client_secret_post and client_secret_jwt that the provider's metadata lists and there are credentials for, and the log says which; without credentials it is `none`, a public client. With a secret beside a key or certificate, write the method that is registered."},
 		func(p *provider, v value) refusals { return assign(&p.ClientAuth, v) }},
+	{setting{key: "private_key", secret: true, lines: true, example: "config/client-key.pem",
+		doc: "Private keys for private_key_jwt, jar and mutual TLS: PEM, a JWK or a JWK set; usually given as `private_key_file`. The first one signs, the public halves of all are at /.well-known/jwks.json."},
+		assignSigners},
+	{setting{key: "client_cert_file", example: "config/client-cert.pem",
+		doc: "The client's certificate for mutual TLS, PEM, with the chain that the provider needs. Its key is the first of private_key_file. The certificate is shown to the provider alone, so access tokens that are bound to it (RFC 8705 3) cannot be used at upstreams yet: bind them with `dpop` instead."},
+		func(p *provider, v value) refusals { return assignCertificate(&p.certificate, v) }},
+	{setting{key: "client_assertion_audience", oneOf: []string{"issuer", "endpoint"}, example: "endpoint",
+		doc: "The `aud` of client assertions: the issuer, as today's specifications have it, or the endpoint that is called. Unset: what the preset knows the provider to want, else the issuer."},
+		func(p *provider, v value) refusals { return assign(&p.AssertionAudience, v) }},
 	{setting{key: "scopes", env: "GENKAN_OIDC_SCOPES", shape: list, def: "openid,profile,email",
-		doc: "What to ask for; openid is always sent. `offline_access` brings a refresh token, with which a session outlives its access token."},
-		func(p *provider, v value) refusals { return assignWords(&p.Scopes, v) }},
+		doc: "What to ask for; openid is always sent. `offline_access` brings a refresh token, with which a session outlives its access token; where the provider has another way, the preset asks in that."},
+		func(p *provider, v value) refusals { return assignList(&p.Scopes, v) }},
 	{setting{key: "response_mode", def: "query", oneOf: []string{"query", "form_post"},
 		doc: "How the answer comes back. `form_post` needs https, but for a public URL on this machine."},
 		func(p *provider, v value) refusals { return assign(&p.ResponseMode, v) }},
+	{setting{key: "par", def: "auto", oneOf: []string{"auto", "required", "off"},
+		doc: "Whether authorization requests are pushed to the provider instead of standing in the browser's address (RFC 9126). `auto`: when its metadata requires it. There is no falling back."},
+		func(p *provider, v value) refusals { return assign(&p.PAR, v) }},
+	{setting{key: "jar", def: "off", oneOf: []string{"off", "on"},
+		doc: "Whether authorization requests are signed (RFC 9101), with the first key of private_key_file."},
+		func(p *provider, v value) refusals { return assignSwitch(&p.JAR, v) }},
+	{setting{key: "dpop", def: "off", oneOf: []string{"off", "on"},
+		doc: "Whether tokens are bound to a key of each session (RFC 9449), at the provider and at upstreams. A bearer token in their place is refused."},
+		func(p *provider, v value) refusals { return assignSwitch(&p.DPoP, v) }},
 	{setting{key: "userinfo", def: "auto", oneOf: []string{"auto", "on", "off"},
-		doc: "Whether UserInfo is asked for more claims. `auto`: when the ID token lacks some that a scope promises."},
+		doc: "Whether UserInfo is asked for more claims. `auto`: when the ID token lacks some that a scope or the preset promises."},
 		func(p *provider, v value) refusals { return assign(&p.UserInfo, v) }},
+	{setting{key: "userinfo_signing_alg", oneOf: rp.SigningAlgorithms(),
+		doc: "The signature algorithm of UserInfo answers; those that are not signed are then refused. Unset: plain ones are taken, signed ones with an algorithm of id_token_signing_algs."},
+		func(p *provider, v value) refusals { return assign(&p.UserInfoAlg, v) }},
 	{setting{key: "id_token_signing_algs", shape: list, def: "RS256",
-		oneOf: []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"},
-		doc:   "The signature algorithms accepted for ID tokens. Pinned here, never taken from the provider's metadata."},
+		oneOf: rp.SigningAlgorithms(),
+		doc:   "The signature algorithms accepted for ID tokens and logout tokens. Pinned here, never taken from the provider's metadata."},
 		func(p *provider, v value) refusals { return assignList(&p.SigningAlgs, v) }},
 	{setting{key: "trusted_audiences", shape: list,
 		doc: "Audiences accepted in an ID token beside the client id."},
 		func(p *provider, v value) refusals { return assignList(&p.TrustedAudiences, v) }},
+	{setting{key: "claims", shape: pairs, example: "{groups: cognito:groups, roles: realm_access.roles}",
+		doc: "Where this provider puts `groups`, `roles` and `email_verified`: the name of a claim, or a path of members with dots between them. What is not named is where the preset knows, else under the same name."},
+		func(p *provider, v value) refusals { return assignClaims(&p.Claims, v) }},
 	{setting{key: "acr_values", shape: list, example: "urn:okta:loa:2fa:any",
 		doc: "Authentication contexts to ask for, best first; one of them must come back."},
-		func(p *provider, v value) refusals { return assignWords(&p.ACRValues, v) }},
+		func(p *provider, v value) refusals { return assignList(&p.ACRValues, v) }},
 	{setting{key: "max_age", shape: duration, example: "8h",
 		doc: "Sign in again at the provider when the last time is longer ago, in whole seconds. Unset or 0s: not asked for."},
 		func(p *provider, v value) refusals { return assignSeconds(&p.MaxAge, v) }},
+	{setting{key: "resource", shape: list, example: "https://api.example.com",
+		doc: "What the access token is to be for (RFC 8707): absolute URIs without fragment."},
+		func(p *provider, v value) refusals { return assignList(&p.Resource, v) }},
 	{setting{key: "authorize_params", shape: pairs, example: "{audience: https://api.example.com}",
-		doc: "Fixed extra parameters of the authorization request, such as Okta's `idp` or Auth0's `audience`."},
-		func(p *provider, v value) refusals { return assignParams(&p.AuthorizeParams, v) }},
+		doc: "Fixed extra parameters of the authorization request, such as Okta's `idp` or Auth0's `audience`. `claims` may hold a request for claims, JSON (OpenID Connect Core 5.5); an essential `acr` in it is checked."},
+		func(p *provider, v value) refusals { return assignPairs(&p.AuthorizeParams, v) }},
+	{setting{key: "backchannel_require_typ", shape: boolean, def: "false",
+		doc: "Whether back-channel logout tokens must have the type logout+jwt. Many providers send none."},
+		func(p *provider, v value) refusals { return assignBool(&p.LogoutTokenType, v) }},
+	{setting{key: "backchannel_require_exp", shape: boolean, def: "true",
+		doc: "Whether back-channel logout tokens must have an expiry, as the specification says. Hydra and Glewlwyd send none; with false such a token is good for two minutes."},
+		func(p *provider, v value) refusals { return assignNot(&p.LogoutTokenNoExp, v) }},
+	{setting{key: "revocation_issuer", example: "https://dev-1.okta.com",
+		doc: "Who signs global token revocations (Okta's Universal Logout). Unset: the issuer, or the Okta org with the preset okta."},
+		func(p *provider, v value) refusals { return assign(&p.RevocationIssuer, v) }},
 	{setting{key: "ca_file", example: "company-ca.pem",
 		doc: "PEM certificates trusted for this provider beside the system's."},
 		func(p *provider, v value) refusals { return assignRoots(&p.CAFile, v) }},
@@ -87,7 +125,8 @@ func (l *loader) loadProviders(c *Config) {
 		if i == 0 {
 			o.layers = append(o.layers, l.oidc...)
 		}
-		p := &provider{}
+		p := &provider{preset: l.presetOf(o)}
+		o = l.withPreset(o, p.preset)
 		out := apply(l, p, providerRows, o)
 		required(l, providerRows, finding.ProviderInvalid, o, out)
 		l.checkProvider(p, o, out)
@@ -124,7 +163,8 @@ func required[T any](l *loader, rows []row[T], code finding.Row, o object, out o
 	}
 }
 
-// checkProvider judges settings of one provider that must fit each other.
+// checkProvider judges settings of one provider that must fit each other. What cannot be
+// used at all, package rp decides.
 func (l *loader) checkProvider(p *provider, o object, out outcomes) {
 	where := func(key string) string {
 		if at := out.where(key); at != key {
@@ -132,133 +172,57 @@ func (l *loader) checkProvider(p *provider, o object, out outcomes) {
 		}
 		return o.base + key
 	}
-	invalid := func(key, detail, fix string) {
-		l.add(finding.ProviderInvalid.New(where(key), detail, fix))
-	}
-	secret := !p.ClientSecret.Empty()
-	if !out.refused("client_secret", "client_auth") {
-		switch {
-		case p.ClientAuth == rp.AuthPublic && secret:
-			invalid("client_auth", "it is none, but there is a client_secret", "Remove the secret, or write client_auth: auto.")
-		case p.ClientAuth != rp.AuthPublic && p.ClientAuth != rp.AuthAuto && !secret:
-			invalid("client_secret", "it is missing, but client_auth is "+string(p.ClientAuth), "Set client_secret or client_secret_file.")
-		case p.ClientAuth == rp.AuthAuto && !secret && p.ClientID != "":
-			l.warn(finding.ProviderInvalid.New(where("client_secret"), "it is missing, so this is a public client", "Set client_secret, or write client_auth: none to say so."))
-		}
+	l.addCertificate(p, out)
+	l.checkUsable(p, o, out, where)
+	if p.ClientAuth == rp.AuthAuto && p.ClientSecret.Empty() && len(p.Signers) == 0 && p.certificate == nil && p.ClientID != "" && !out.refused(credentials...) {
+		l.warn(finding.ProviderInvalid.New(where("client_secret"), "it is missing, so this is a public client", "Set client_secret, or write client_auth: none to say so."))
 	}
 	if s := p.ClientSecret.Reveal(); s != strings.Trim(s, " \t\"'") {
 		l.warn(finding.ProviderInvalid.New(where("client_secret"), "it begins or ends with a blank or a quote", "Remove it, unless the provider shows it so."))
 	}
-	if p.preset == "okta" {
-		l.checkOkta(p, where, invalid)
+	l.checkPreset(p, where, out)
+}
+
+// credentials are settings that are judged together: with one of them refused, nothing can
+// be said of the others.
+var credentials = []string{"client_auth", "client_secret", "private_key", "client_cert_file", "jar"}
+
+// requiredKeys have been reported by required when they are missing.
+var requiredKeys = []string{"id", "issuer", "client_id"}
+
+// checkUsable reports what package rp would refuse, but for settings that are missing or
+// refused already. A value that is refused here is not printed either.
+func (l *loader) checkUsable(p *provider, o object, out outcomes, where func(string) string) {
+	before := maps.Clone(out)
+	for _, problem := range rp.Check(p.Config) {
+		key := problem.Key
+		at, written := out[key]
+		together := slices.Contains(credentials, key)
+		if before.refused(key) || !written && slices.Contains(requiredKeys, key) || together && before.refused(credentials...) {
+			continue
+		}
+		l.add(finding.ProviderInvalid.New(where(key), problem.Text, problem.Fix))
+		if written && !together {
+			at.refused = true
+			out[key] = at
+			shown := slices.IndexFunc(l.values, func(v Value) bool { return v.Key == o.base+key })
+			l.values[shown] = providerSetting(key).printed(o.base, at)
+		}
 	}
 }
 
-// checkOkta knows what people copy wrongly from Okta's console.
-func (l *loader) checkOkta(p *provider, where func(string) string, invalid func(key, detail, fix string)) {
-	u, err := url.Parse(p.Issuer)
-	if err != nil || p.Issuer == "" {
+// addCertificate makes the pair of client_cert_file and its key.
+func (l *loader) addCertificate(p *provider, out outcomes) {
+	if p.certificate == nil || out.refused("private_key", "client_cert_file") {
 		return
 	}
-	host, path := u.Hostname(), strings.TrimSuffix(u.Path, "/")
-	switch {
-	case strings.Contains(host, "-admin.okta"):
-		invalid("issuer", quote(host)+" is the address of Okta's admin console", "Write "+strings.Replace(p.Issuer, "-admin.okta", ".okta", 1)+".")
-	case strings.HasSuffix(p.Issuer, "/"):
-		invalid("issuer", "it ends with /, and no issuer of Okta does", "Write "+strings.TrimRight(p.Issuer, "/")+".")
-	case path == "/oauth2" || path == "/oauth2/v1":
-		invalid("issuer", "it is the beginning of an endpoint, not an issuer", "Write "+u.Scheme+"://"+u.Host+"/oauth2/default, or "+u.Scheme+"://"+u.Host+" for the org server.")
-	case strings.HasPrefix(path, "/oauth2/") && slices.Contains(p.Scopes, "groups"):
-		l.warn(finding.ProviderInvalid.New(where("scopes"), "only Okta's org server has a scope groups of its own; this issuer is a custom server",
-			"Add a claim groups in Okta (Security, API, the server, Claims), and remove the scope unless you made it there."))
+	pair, err := tls.X509KeyPair(p.certificate, []byte(p.privateKey.Reveal()))
+	if err != nil {
+		at := out["client_cert_file"]
+		at.refused = true
+		out["client_cert_file"] = at
+		l.add(finding.ProviderInvalid.New(at.where, "it does not belong to the first key of private_key_file, which must be PEM", "Give both of one pair."))
+		return
 	}
-}
-
-var idForm = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
-
-func assignID(to *string, v value) refusals {
-	if !idForm.MatchString(v.text) {
-		return refuse("Write a word such as okta.", "%s is not of a-z, 0-9 and -", quote(v.text))
-	}
-	*to = v.text
-	return nil
-}
-
-// issuerEnds are the paths of endpoints that are taken for the issuer.
-var issuerEnds = regexp.MustCompile(`/(\.well-known/(openid-configuration|oauth-authorization-server)|v1/(authorize|token|keys|userinfo))/?$`)
-
-// assignIssuer holds an issuer to OpenID Connect Discovery 3. The text is kept byte
-// for byte: it must equal the issuer of the provider's metadata.
-func assignIssuer(to *string, v value) refusals {
-	invalid := func(detail, fix string) refusals { return refusals{{finding.ProviderInvalid, detail, fix}} }
-	u, err := url.Parse(v.text)
-	switch {
-	case err != nil || strings.Contains(v.text, "@"):
-		return invalid("it is not a plain URL", "Write the issuer that the provider's metadata shows, for example https://dev-1.okta.com/oauth2/default.")
-	case !strings.Contains(v.text, "://"):
-		return invalid(quote(v.text)+" does not begin with https://", "Write https://"+v.text+".")
-	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
-		return invalid(quote(v.text)+" is not an https URL", "Write the issuer that the provider's metadata shows.")
-	case strings.ContainsAny(v.text, "?#"):
-		return invalid(quote(v.text)+" has a query or a fragment", "Write it without.")
-	case issuerEnds.MatchString(v.text):
-		return invalid(quote(v.text)+" is an address below the issuer", "Write "+issuerEnds.ReplaceAllString(v.text, "")+".")
-	case u.Scheme == "http" && !loopback(u):
-		return invalid(quote(v.text)+" is plain http to another machine: client secret and tokens could be read on the way", "Write https://"+strings.TrimPrefix(v.text, "http://")+".")
-	}
-	*to = v.text
-	return nil
-}
-
-func loopback(u *url.URL) bool {
-	o, err := origin.Parse(u.Scheme + "://" + u.Host)
-	return err == nil && o.Loopback()
-}
-
-// word is a scope-token of RFC 6749 3.3; acr values are space-separated too.
-var word = regexp.MustCompile(`^[!#-\[\]-~]+$`)
-
-func assignWords(to *[]string, v value) (bad refusals) {
-	for _, text := range v.list {
-		if !word.MatchString(text) {
-			fix := "Write words of plain ASCII without quotes and backslashes."
-			if words := strings.Fields(text); !slices.ContainsFunc(words, func(w string) bool { return !word.MatchString(w) }) {
-				fix = "Write " + strings.Join(words, ",") + "."
-			}
-			bad = append(bad, refuse(fix, "%s is not one word", quote(text))...)
-		}
-	}
-	*to = v.list
-	return bad
-}
-
-func assignSeconds(to *time.Duration, v value) refusals {
-	if bad := assignDuration(to, v); bad != nil {
-		return bad
-	}
-	if *to%time.Second != 0 {
-		return refuse("Write whole seconds.", "%s is not a whole number of seconds", quote(v.text))
-	}
-	return nil
-}
-
-// ownParams are authorization parameters that Genkan sends or whose answer it
-// checks; a fixed value would undo that.
-var ownParams = []string{
-	"response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge",
-	"code_challenge_method", "max_age", "acr_values", "claims", "request", "request_uri",
-}
-
-func assignParams(to *map[string]string, v value) (bad refusals) {
-	for name, text := range v.pairs {
-		switch {
-		case name == "" || slices.Contains(ownParams, name):
-			bad = append(bad, refuse("Remove it.", "%s is set by Genkan itself", quote(name))...)
-		case name == "prompt" && len(strings.Fields(text)) != 1 && slices.Contains(strings.Fields(text), "none"):
-			bad = append(bad, refuse("Write none alone, or leave it out.", "prompt holds none beside another value")...)
-		}
-	}
-	slices.SortFunc(bad, func(a, b refusal) int { return strings.Compare(a.detail, b.detail) })
-	*to = v.pairs
-	return bad
+	p.ClientCertificate = &pair
 }

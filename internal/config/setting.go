@@ -31,6 +31,7 @@ type setting struct {
 	def      string                   // as it would be written, a list comma-separated; "": none
 	oneOf    []string                 // the values it may have; all values if empty
 	secret   bool                     // never printed; key_file and env_FILE read it from a file
+	lines    bool                     // it may have several lines
 	show     func(text string) string // what of a secret may be printed; nil: nothing
 	required bool
 	example  string
@@ -91,7 +92,7 @@ func (v value) elements() []string {
 func (s setting) check(v value) refusals {
 	for _, text := range v.elements() {
 		switch {
-		case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		case strings.ContainsFunc(text, func(r rune) bool { return (r < ' ' || r == 0x7f) && !(s.lines && (r == '\n' || r == '\r')) }):
 			return refuse("Remove it.", "it holds a line break or another control character")
 		case !s.secret && len(s.oneOf) > 0 && !slices.Contains(s.oneOf, text):
 			fix := "Write " + alternatives(s.oneOf)

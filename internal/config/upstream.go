@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"genkan/internal/finding"
+	"genkan/internal/origin"
 	"genkan/internal/proxy"
 )
 
@@ -80,6 +81,11 @@ func (l *loader) checkUpstream(r *proxy.Route, o object, out outcomes) {
 	if r.Token == proxy.TokenRelay && r.URL != nil && r.URL.Scheme == "http" && !loopback(r.URL) {
 		l.warn(finding.UpstreamInvalid.New(out.where("url"), quote(r.URL.Host)+" is another machine, and access tokens go there by plain http", "Write https://, unless the network between is trusted."))
 	}
+}
+
+func loopback(u *url.URL) bool {
+	o, err := origin.Parse(u.Scheme + "://" + u.Host)
+	return err == nil && o.Loopback()
 }
 
 var (
