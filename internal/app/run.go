@@ -159,9 +159,12 @@ func (a *App) announce(listeners []net.Listener) {
 	for _, l := range listeners {
 		a.log.Info("listening", "address", l.Addr().String())
 	}
-	for _, site := range a.policy.Sites() {
-		a.log.Info("ready", "url", site.Origin().String(),
-			"redirect_uri", site.RedirectURI(), "post_logout_redirect_uri", site.PostLogoutRedirectURI())
+	for i, site := range a.policy.Sites() {
+		attrs := []any{"url", site.Origin().String(), "redirect_uri", site.RedirectURI(), "post_logout_redirect_uri", site.PostLogoutRedirectURI()}
+		if i == 0 { // the provider tells Genkan at one address
+			attrs = append(attrs, "backchannel_logout_uri", site.BackchannelURI(), "frontchannel_logout_uri", site.FrontchannelURI(), "global_token_revocation_uri", site.GlobalRevocationURI())
+		}
+		a.log.Info("ready", attrs...)
 	}
 }
 

@@ -27,7 +27,7 @@ func (s *Server) callback(c *gin.Context) {
 		s.fail(c, finding.NotNavigation, "")
 		return
 	}
-	response, mode, ok := readResponse(c)
+	response, mode, ok := parameters(c)
 	if !ok {
 		s.fail(c, finding.ResponseInvalid, "")
 		return
@@ -46,6 +46,9 @@ func (s *Server) callback(c *gin.Context) {
 		s.lost(c, state[0], false)
 		return
 	}
+	if !s.rated(c, s.callbacks) {
+		return
+	}
 	first, err := s.Sessions.Once(c.Request.Context(), state[0], transactionLife)
 	switch {
 	case err != nil:
@@ -53,14 +56,13 @@ func (s *Server) callback(c *gin.Context) {
 	case !first:
 		s.lost(c, state[0], false)
 	default:
-		http.SetCookie(c.Writer, s.clearTransaction(c.Request, attempt(state[0])))
 		s.finish(c, t, response, mode)
 	}
 }
 
-// readResponse takes the parameters from where the response mode puts them, never
-// from both.
-func readResponse(c *gin.Context) (url.Values, rp.ResponseMode, bool) {
+// parameters takes them from where the method puts them, never from both. The mode is
+// what an authorization response came by.
+func parameters(c *gin.Context) (url.Values, rp.ResponseMode, bool) {
 	if c.Request.Method == http.MethodGet {
 		query, err := url.ParseQuery(c.Request.URL.RawQuery)
 		return query, rp.ModeQuery, err == nil
@@ -77,40 +79,44 @@ func readResponse(c *gin.Context) (url.Values, rp.ResponseMode, bool) {
 func (s *Server) finish(c *gin.Context, t transaction, response url.Values, mode rp.ResponseMode) {
 	c.Set(returnKey, t.ReturnURL)
 	client := s.provider(t.Login.Provider)
+	over := s.clearTransaction(c.Request, attempt(t.Login.State))
 	if client == nil || t.Login.Provider == "" {
+		http.SetCookie(c.Writer, over)
 		s.fail(c, finding.TransactionMissing, "The provider of this sign-in is no longer configured.")
 		return
 	}
+	redeemed := s.Now()
 	grant, err := client.Finish(c.Request.Context(), t.Login, response, mode)
+	if t.Silent && needsUser(err) {
+		s.hush(c, t)
+		return
+	}
+	http.SetCookie(c.Writer, over)
 	if err != nil {
-		if t.Silent && needsUser(err) {
-			redirect(c, http.StatusSeeOther, s.safeReturn(c, t.ReturnURL))
-			return
-		}
 		s.failProvider(c, client, err)
 		return
 	}
 	in := session.SignIn{
-		Provider: client.ID(), Grant: grant, Replaces: t.Replaces, Trips: append(t.Trips, s.Now()), Agent: c.Request.UserAgent(),
+		Provider: client.ID(), Grant: grant, Redeemed: redeemed, Replaces: t.Replaces, Trips: append(t.Trips, s.Now()), Agent: c.Request.UserAgent(),
 	}
 	if client, ok := address(c.Request.RemoteAddr); ok { // a proxy can say anything; only an address is kept
 		in.Address = client.String()
 	}
 	live, err := s.Sessions.Start(c.Writer, c.Request, in)
-	if err != nil {
+	switch {
+	case errors.Is(err, session.ErrBarred) && t.Silent:
+		redirect(c, http.StatusSeeOther, s.safeReturn(c, t.ReturnURL))
+		return
+	case errors.Is(err, session.ErrBarred):
+		s.fail(c, finding.SessionExpired, "Your provider has signed you out while you were signing in.", "provider", client.ID())
+		return
+	case err != nil:
 		s.failSession(c, err)
 		return
 	}
+	s.unhush(c)
 	s.Logger.InfoContext(c.Request.Context(), "signed in", audit(live)...)
 	redirect(c, http.StatusSeeOther, s.safeReturn(c, t.ReturnURL)) // 303: a form_post must not be sent again
-}
-
-// needsUser reports that a silent sign-in only needs its user (OIDC Core 3.1.2.6).
-func needsUser(err error) bool {
-	var failure *rp.Error
-	return errors.As(err, &failure) && slices.Contains([]string{
-		"login_required", "interaction_required", "consent_required", "account_selection_required",
-	}, failure.Code)
 }
 
 // audit says which session, whose and from where, without what a person is called
@@ -123,7 +129,9 @@ func audit(live *session.Session) []any {
 // expired, evicted, or begun at another address. Who is signed in goes on. A Strict
 // session cookie does not come with a navigation from the provider, so before
 // anything is concluded, a page of ours asks once more from our own origin: resumed.
-// Without a session then, there is one silent restart, or a page that helps.
+// Without a session then, there is one restart, or a page that helps. A silent sign-in
+// must show nothing, so it is over; but a browser that keeps none of our cookies gets
+// the page, or the app might try for ever.
 func (s *Server) lost(c *gin.Context, state string, resumed bool) {
 	h, ok := s.readState(state)
 	if !ok {
@@ -139,7 +147,9 @@ func (s *Server) lost(c *gin.Context, state string, resumed bool) {
 		s.failSession(c, err)
 	case !resumed:
 		s.page(c.Writer, http.StatusOK, resumePage(s.Policy.Prefix()+"/callback?resume="+url.QueryEscape(state)))
-	case h.Restarts == 0 && client != nil && origin.Navigation(c.Request):
+	case h.Silent && slices.ContainsFunc(s.held(c.Request), func(h held) bool { return !h.Began.IsZero() }):
+		redirect(c, http.StatusSeeOther, s.safeReturn(c, h.ReturnURL))
+	case !h.Silent && h.Restarts == 0 && client != nil && origin.Navigation(c.Request):
 		s.begin(c, signIn{client: client, returnURL: s.safeReturn(c, h.ReturnURL), restarts: 1})
 	default:
 		s.transactionMissing(c, h)

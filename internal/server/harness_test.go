@@ -2,9 +2,11 @@ package server_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -13,6 +15,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -33,6 +36,7 @@ type fixture struct {
 	admin   http.Handler
 	store   *faultyStore
 	log     *logText
+	clients atomic.Uint32 // that have sent a request
 }
 
 type options struct {
@@ -136,7 +140,12 @@ func (f *fixture) do(method, target string, headers ...string) *http.Response {
 	return f.send(httptest.NewRequest(method, target, nil), headers...)
 }
 
+// send sends r, from a client of its own unless the test says from which.
 func (f *fixture) send(r *http.Request, headers ...string) *http.Response {
+	if r.RemoteAddr == "192.0.2.1:1234" || r.RemoteAddr == "" { // as httptest and net/http leave it
+		n := f.clients.Add(1)
+		r.RemoteAddr = fmt.Sprintf("198.%d.%d.%d:1234", 18+n>>16&1, n>>8&0xff, n&0xff) // RFC 2544
+	}
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
 		if name == "Host" {
@@ -225,10 +234,18 @@ type faultyStore struct {
 	session.Store
 	mu    sync.Mutex
 	err   error
+	stuck error // of Delete alone
+	full  error // of Save alone
 	calls int
 }
 
 func (s *faultyStore) fail(err error) { s.mu.Lock(); s.err = err; s.mu.Unlock() }
+
+// failDeletes lets everything but the end of rows succeed.
+func (s *faultyStore) failDeletes(err error) { s.mu.Lock(); s.stuck = err; s.mu.Unlock() }
+
+// failSaves lets everything but writing succeed.
+func (s *faultyStore) failSaves(err error) { s.mu.Lock(); s.full = err; s.mu.Unlock() }
 
 // recover ends a failure and waits until the Manager has noticed.
 func (s *faultyStore) recover(t testing.TB, m *session.Manager) {
@@ -274,14 +291,20 @@ func (s *faultyStore) Load(ctx context.Context, key session.Key) (session.Row, e
 }
 
 func (s *faultyStore) Save(ctx context.Context, row session.Row) (uint64, error) {
-	if err := s.fault(); err != nil {
+	s.mu.Lock()
+	full := s.full
+	s.mu.Unlock()
+	if err := cmp.Or(s.fault(), full); err != nil {
 		return 0, err
 	}
 	return s.Store.Save(ctx, row)
 }
 
 func (s *faultyStore) Delete(ctx context.Context, key session.Key, version uint64) error {
-	if err := s.fault(); err != nil {
+	s.mu.Lock()
+	stuck := s.stuck
+	s.mu.Unlock()
+	if err := cmp.Or(s.fault(), stuck); err != nil {
 		return err
 	}
 	return s.Store.Delete(ctx, key, version)

@@ -31,7 +31,7 @@ func raw(t testing.TB, text string) *http.Request {
 func TestWhatLiesUnderThePrefixIsNeverTheAppsNorAnUpstreams(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, options{files: appFiles, upstreams: everything{}})
-	for _, target := range []string{"/bff", "/bff/", "/bff/nothing", "/bff/backchannel", "/bff/login/", "/bff/session/x", "/bff/assets/x/none.js"} {
+	for _, target := range []string{"/bff", "/bff/", "/bff/nothing", "/bff/backchannel/x", "/bff/login/", "/bff/session/x", "/bff/assets/x/none.js"} {
 		wantPage(t, f.do(http.MethodGet, "http://localhost:8000"+target, navigate...), 404, "GK530")
 		wantProblem(t, f.do(http.MethodPost, "http://localhost:8000"+target, fetchSame...), 404, "not_found")
 	}

@@ -23,6 +23,11 @@ const (
 	// maxTrips within tripWindow is a loop: nobody signs in that often.
 	maxTrips   = 3
 	tripWindow = time.Minute
+
+	// A client may begin signInBurst sign-ins at once, and then one in every signInInterval:
+	// a company of thousands may have one address, and sign in at once after an outage.
+	signInBurst    = 300
+	signInInterval = 20 * time.Millisecond
 )
 
 // signIn is what one sign-in was asked to do.
@@ -30,36 +35,52 @@ type signIn struct {
 	client    *rp.Client
 	returnURL string
 	restarts  int
+	posted    bool // by another site's form
 	request   rp.AuthRequest
 }
 
-// login begins a sign-in (OIDC Core 3.1.2.1). Only a page load may: fetch cannot
-// follow to the provider's pages.
+// silent reports whether the provider is to show nothing.
+func (in signIn) silent() bool { return strings.TrimSpace(in.request.Prompt) == "none" }
+
+// login begins a sign-in (OIDC Core 3.1.2.1), of the app's own or initiated by a third
+// party (section 4). Only a page load may: fetch cannot follow to the provider's pages.
 func (s *Server) login(c *gin.Context) {
-	if !origin.Navigation(c.Request) {
+	posted := c.Request.Method == http.MethodPost
+	if posted && !formNavigation(c.Request) || !posted && !origin.Navigation(c.Request) {
 		s.fail(c, finding.NotNavigation, "")
 		return
 	}
-	in, row, detail := s.readSignIn(c)
+	params, _, ok := parameters(c)
+	if !ok {
+		s.fail(c, finding.ParameterInvalid, "The parameters are not well-formed.")
+		return
+	}
+	read := s.readSignIn
+	if posted || params.Has("iss") {
+		read = s.readInitiated
+	}
+	in, row, detail := read(c, params)
 	if row != nil {
 		s.fail(c, *row, detail)
 		return
 	}
+	in.posted = posted
 	s.begin(c, in)
+}
+
+// formNavigation reports whether a form was sent as a top-level page load.
+func formNavigation(r *http.Request) bool {
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	return pageLoad(r) && (dest == "document" || dest == "")
 }
 
 // readSignIn takes the allowed parameters; whatever else is in the query (client_id,
 // scope, redirect_uri…) is not looked at.
-func (s *Server) readSignIn(c *gin.Context) (in signIn, row *finding.Row, detail string) {
-	query, err := url.ParseQuery(c.Request.URL.RawQuery)
-	if err != nil {
-		return in, &finding.ParameterInvalid, "The query is not well-formed."
+func (s *Server) readSignIn(c *gin.Context, query url.Values) (in signIn, row *finding.Row, detail string) {
+	if name := unusable(query, "returnUrl", "provider", "prompt", "login_hint", "acr_values", "max_age", "ui_locales"); name != "" {
+		return in, &finding.ParameterInvalid, name + " is repeated or too long."
 	}
-	for _, name := range []string{"returnUrl", "provider", "prompt", "login_hint", "acr_values", "max_age", "ui_locales"} {
-		if values := query[name]; len(values) > 1 || (name != "returnUrl" && len(query.Get(name)) > maxParameter) {
-			return in, &finding.ParameterInvalid, name + " is repeated or too long."
-		}
-	}
+	var err error
 	if in.returnURL, err = origin.SiteOf(c.Request).Return(query.Get("returnUrl")); err != nil {
 		return in, &finding.ReturnURLRefused, ""
 	}
@@ -82,6 +103,40 @@ func (s *Server) readSignIn(c *gin.Context) (in signIn, row *finding.Row, detail
 	return in, nil, ""
 }
 
+// readInitiated takes the parameters of a third party's request (OIDC Core 4), which
+// anybody may send. It can name a configured provider, a page of ours and a user, and
+// nothing else: other parameters are ignored.
+func (s *Server) readInitiated(c *gin.Context, params url.Values) (in signIn, row *finding.Row, detail string) {
+	if name := unusable(params, "target_link_uri", "iss", "login_hint"); name != "" {
+		return in, &finding.ParameterInvalid, name + " is repeated or too long."
+	}
+	if params.Has("provider") {
+		return in, &finding.ParameterInvalid, "iss and provider exclude each other."
+	}
+	var err error
+	if in.returnURL, err = origin.SiteOf(c.Request).Return(params.Get("target_link_uri")); err != nil {
+		return in, &finding.ReturnURLRefused, ""
+	}
+	c.Set(returnKey, in.returnURL)
+	i := slices.IndexFunc(s.Providers, func(p *rp.Client) bool { return p.Issuer() == params.Get("iss") })
+	if i < 0 { // RFC 9700 4.4: nothing is asked of an issuer that nobody configured
+		return in, &finding.ParameterInvalid, "iss is not the issuer of a configured provider."
+	}
+	in.client, in.request.LoginHint = s.Providers[i], params.Get("login_hint")
+	return in, nil, ""
+}
+
+// unusable names the first parameter of names that is repeated or too long. The length
+// of the first one, a return URL, is Return's to judge.
+func unusable(params url.Values, names ...string) string {
+	for i, name := range names {
+		if values := params[name]; len(values) > 1 || (i > 0 && len(params.Get(name)) > maxParameter) {
+			return name
+		}
+	}
+	return ""
+}
+
 // provider returns the client with id; "" is the default one.
 func (s *Server) provider(id string) *rp.Client {
 	for _, p := range s.Providers {
@@ -94,23 +149,32 @@ func (s *Server) provider(id string) *rp.Client {
 
 // begin sends the browser to the provider.
 func (s *Server) begin(c *gin.Context, in signIn) {
-	t := transaction{ReturnURL: in.returnURL, Silent: strings.TrimSpace(in.request.Prompt) == "none", Began: s.Now()}
+	if !s.rated(c, s.signIns) {
+		return
+	}
+	t := transaction{ReturnURL: in.returnURL, Silent: in.silent(), Began: s.Now()}
 	live, err := s.Sessions.Load(c.Request)
 	switch {
 	case err == nil:
 		t.Replaces = []session.Key{live.Key()}
 		t.Trips = s.recentTrips(live.Trips)
-		if len(t.Trips) >= maxTrips && in.request.Prompt == "" {
+		if len(t.Trips) >= maxTrips && (in.request.Prompt == "" || t.Silent) { // any other prompt is somebody's wish
 			s.fail(c, finding.SignInLoop, "")
 			return
+		}
+		if t.Silent && live.Provider == in.client.ID() {
+			in.request.IDToken = live.Grant.Tokens.ID
 		}
 	case !errors.Is(err, session.ErrNone):
 		s.failSession(c, err)
 		return
 	}
+	if t.Silent && s.hushed(c, in) {
+		return
+	}
 	site := origin.SiteOf(c.Request)
 	in.request.RedirectURI = site.RedirectURI()
-	in.request.State = s.newState(hint{in.returnURL, in.client.ID(), site.Origin().String(), in.restarts})
+	in.request.State = s.newState(in, site.Origin().String())
 	location, login, err := in.client.Begin(c.Request.Context(), in.request)
 	if err != nil {
 		s.failProvider(c, in.client, err)
@@ -121,7 +185,11 @@ func (s *Server) begin(c *gin.Context, in signIn) {
 		s.fail(c, finding.ReturnURLRefused, "returnUrl is too long.")
 		return
 	}
-	redirect(c, http.StatusFound, location)
+	status := http.StatusFound
+	if in.posted {
+		status = http.StatusSeeOther // the form is not for the provider
+	}
+	redirect(c, status, location)
 }
 
 // recentTrips are the sign-ins of this browser within the loop window.

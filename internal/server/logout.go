@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -35,7 +36,7 @@ func (s *Server) logoutURL(c *gin.Context, live *session.Session) string {
 
 // logout ends the session and tells where to navigate for the provider to end its
 // own (RP-Initiated Logout 1.0). That address holds the ID token as a hint, which no
-// script may read; so the answer is a ticket for a navigation, which is redirected.
+// script may read; so the answer is a ticket for a navigation, which goes on to there.
 func (s *Server) logout(c *gin.Context) {
 	back, err := origin.SiteOf(c.Request).Return(c.Query("returnUrl"))
 	if err != nil {
@@ -45,9 +46,9 @@ func (s *Server) logout(c *gin.Context) {
 	live, err := s.Sessions.Load(c.Request)
 	next := back
 	if err == nil {
-		if location := s.providerLogout(c, live, back); location != "" {
+		if step := s.providerLogout(c, live, back); step.URL != "" {
 			var ticket string
-			ticket, err = s.Sessions.Hold(c.Request.Context(), location, ticketLife)
+			ticket, err = s.Sessions.Hold(c.Request.Context(), string(marshal(step)), ticketLife)
 			next = origin.SiteOf(c.Request).URL("/logout?ticket=" + ticket)
 		}
 	}
@@ -72,6 +73,10 @@ func (s *Server) logoutPage(c *gin.Context) {
 		s.followTicket(c, ticket)
 		return
 	}
+	if ticket := c.Query("form"); ticket != "" {
+		s.showForm(c, ticket)
+		return
+	}
 	back, err := origin.SiteOf(c.Request).Return(c.Query("returnUrl"))
 	if err != nil {
 		s.fail(c, finding.ReturnURLRefused, "")
@@ -91,34 +96,77 @@ func (s *Server) logoutPage(c *gin.Context) {
 		confirm.Set("sid", live.ID)
 		s.page(c.Writer, http.StatusOK, confirmPage(s.Policy.Prefix()+"/logout?"+confirm.Encode()))
 	default:
-		next := cmp.Or(s.providerLogout(c, live, back), back)
+		step := s.providerLogout(c, live, back)
 		if err := s.end(c, live); err != nil {
 			s.failSession(c, err)
 			return
 		}
-		redirect(c, http.StatusFound, next)
+		step.URL = cmp.Or(step.URL, back)
+		s.leave(c, step)
 	}
 }
 
 // followTicket sends the browser on to the provider's end of a sign-out.
 func (s *Server) followTicket(c *gin.Context, ticket string) {
-	location, err := s.Sessions.Take(c.Request.Context(), ticket)
-	switch {
-	case errors.Is(err, session.ErrNone): // used, or too late: here the session is over
-		redirect(c, http.StatusFound, s.safeReturn(c, ""))
-	case err != nil:
-		s.failSession(c, err)
-	default:
-		redirect(c, http.StatusFound, location)
+	if step, ok := s.takeStep(c, ticket, ""); ok {
+		s.leave(c, step)
 	}
 }
 
-// providerLogout is the address of the provider's end_session_endpoint, or "" when
-// it has none or cannot be asked: that must not keep anybody signed in here.
-func (s *Server) providerLogout(c *gin.Context, live *session.Session, back string) string {
+// formHeld begins what is held for showForm: no other ticket may skip the redirect to it.
+const formHeld = "form "
+
+// takeStep returns what is held for ticket, after kind, or answers: a ticket that is used
+// or too late leads to the app, since here the session is over.
+func (s *Server) takeStep(c *gin.Context, ticket, kind string) (step rp.LogoutStep, ok bool) {
+	held, err := s.Sessions.Take(c.Request.Context(), ticket)
+	if err != nil && !errors.Is(err, session.ErrNone) {
+		s.failSession(c, err)
+		return step, false
+	}
+	text, ours := strings.CutPrefix(held, kind)
+	if err != nil || !ours || json.Unmarshal([]byte(text), &step) != nil {
+		redirect(c, http.StatusFound, s.safeReturn(c, ""))
+		return step, false
+	}
+	return step, true
+}
+
+// leave sends the browser to sign out at the provider. The page with a form is of the app's
+// own origin, where a script that opened it could read the token, so it has to lose its
+// opener: by its Cross-Origin-Opener-Policy, and where a browser does not know that value
+// and takes it for none, by the redirect to it. That has same-origin as all else here has:
+// of the two, one differs from the opener's, whatever this is (HTML 7.1.3).
+func (s *Server) leave(c *gin.Context, step rp.LogoutStep) {
+	if step.Form == nil {
+		redirect(c, http.StatusFound, step.URL)
+		return
+	}
+	ticket, err := s.Sessions.Hold(c.Request.Context(), formHeld+string(marshal(step)), ticketLife)
+	if err != nil {
+		s.failSession(c, err)
+		return
+	}
+	redirect(c, http.StatusFound, s.Policy.Prefix()+"/logout?form="+ticket)
+}
+
+// showForm is the page whose form signs out at the provider.
+func (s *Server) showForm(c *gin.Context, ticket string) {
+	step, ok := s.takeStep(c, ticket, formHeld)
+	if !ok {
+		return
+	}
+	c.Header("Cross-Origin-Opener-Policy", "noopener-allow-popups")
+	c.Header("Referrer-Policy", "strict-origin") // with less the form's Origin would be null, and refused here and there
+	s.pageUnder(c.Writer, http.StatusOK, formPolicy, formPage(step.URL, step.Form))
+}
+
+// providerLogout is how to sign out at the provider; its URL is empty when that has no way
+// to or cannot be asked: that must not keep anybody signed in here.
+func (s *Server) providerLogout(c *gin.Context, live *session.Session, back string) rp.LogoutStep {
 	client := s.provider(live.Provider)
 	if client == nil {
-		return ""
+		return rp.LogoutStep{}
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), providerLimit)
 	defer cancel()
@@ -130,7 +178,7 @@ func (s *Server) providerLogout(c *gin.Context, live *session.Session, back stri
 	if err != nil {
 		s.Logger.WarnContext(ctx, "the provider could not be asked to sign out", "provider", live.Provider, "error", err)
 	}
-	return step.URL
+	return step
 }
 
 // end ends the session here first, then gives its tokens back as far as the provider

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 
@@ -22,9 +23,19 @@ var assets embed.FS
 // nothing inline, no frame.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// page sends one of Genkan's own pages. Pages are built as nodes and rendered by
-// x/net/html, so that every text and attribute is escaped by construction.
+// formPolicy is pagePolicy for a page whose form goes to a provider. Chromium holds every
+// redirect that follows to form-action too, back to our callback, on to the app and
+// whatever lies between at the provider: nothing narrower lets sign-out come to its end.
+const formPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action *; frame-ancestors 'none'"
+
+// page sends one of Genkan's own pages.
 func (s *Server) page(w http.ResponseWriter, status int, body ...*html.Node) {
+	s.pageUnder(w, status, pagePolicy, body...)
+}
+
+// pageUnder sends a page under a Content-Security-Policy of its own. Pages are built as nodes and rendered by
+// x/net/html, so that every text and attribute is escaped by construction.
+func (s *Server) pageUnder(w http.ResponseWriter, status int, policy string, body ...*html.Node) {
 	base := s.Policy.Prefix() + "/assets/"
 	head := element("head", nil,
 		element("meta", attrs{"charset": "utf-8"}),
@@ -41,7 +52,7 @@ func (s *Server) page(w http.ResponseWriter, status int, body ...*html.Node) {
 		panic(err) // only for a node tree that cannot be
 	}
 	h := w.Header()
-	h.Set("Content-Security-Policy", pagePolicy)
+	h.Set("Content-Security-Policy", policy)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
@@ -81,6 +92,21 @@ func confirmPage(next string) *html.Node {
 		element("h1", nil, text("Sign out?")),
 		element("p", nil, text("This ends your session in this browser.")),
 		element("p", nil, element("a", attrs{"class": "button", "href": next}, text("Sign out"))))
+}
+
+// formPage posts fields to action by script; the button is for browsers without script.
+func formPage(action string, fields url.Values) *html.Node {
+	form := element("form", attrs{"id": "send", "method": "post", "action": action})
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		for _, value := range fields[name] {
+			form.AppendChild(element("input", attrs{"type": "hidden", "name": name, "value": value}))
+		}
+	}
+	form.AppendChild(element("button", attrs{"class": "button"}, text("Continue")))
+	return element("section", nil,
+		element("h1", nil, text("One moment")),
+		element("p", nil, text("You are signed out here. Your provider is told, too.")),
+		form)
 }
 
 type attrs map[string]string

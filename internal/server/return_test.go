@@ -72,6 +72,23 @@ func TestReturnURLsOfOursAreAccepted(t *testing.T) {
 	}
 }
 
+// TestASilentSignInReturnsWhereItStillMay: the origins may change while it is under way.
+func TestASilentSignInReturnsWhereItStillMay(t *testing.T) {
+	t.Parallel()
+	s, b := newSystem(t, nil), newBrowser(t)
+	s.says("login_required")
+	callback := s.answered(t, b, "prompt=none&returnUrl="+url.QueryEscape(s.app+"/x"))
+	restarted := s.config
+	restarted.spa = nil
+	f := newFixture(t, restarted)
+	r := httptest.NewRequest(http.MethodGet, callback, nil)
+	b.attach(r, false, false)
+	got := f.send(r, navigate...)
+	if location := got.Header.Get("Location"); got.StatusCode != 303 || location != "/" {
+		t.Errorf("%d to %q, want 303 to /", got.StatusCode, location)
+	}
+}
+
 // TestUnsafeAndOddMethodsChangeNothing: with a session, from everywhere, every method
 // and every header that a page of another site can bring about (RFC 10017 6.1.3.3).
 func TestUnsafeAndOddMethodsChangeNothing(t *testing.T) {

@@ -56,14 +56,24 @@ type Config struct {
 }
 
 // Server answers browsers. All it keeps between requests is how many streams of events
-// are open.
+// and calls of providers are open, how often each address signed in of late, and how much
+// was logged of refused calls.
 type Server struct {
 	Config
 	spa     *spa
 	streams *streams
+	jwks    []byte // what /.well-known/jwks.json answers
+
+	signIns, callbacks, frames *limiter
+
+	// What providers call is open to everybody until its token is verified. Where that needs
+	// a provider's keys, each client has a gate: the slow keys of one close it for no other.
+	backchannelGates, revocationGates gates
+	frontchannelGate                  gate
+	complaints                        complaints
 }
 
-// New makes a Server. The error is a fault of SPA.
+// New makes a Server. The error is a fault of SPA, or of the private keys of Providers.
 func New(c Config) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -72,7 +82,15 @@ func New(c Config) (*Server, error) {
 		c.Random = rand.IntN
 	}
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
-	s := &Server{Config: c, streams: newStreams()}
+	s := &Server{
+		Config: c, streams: newStreams(),
+		signIns: newLimiter(signInInterval, signInBurst), callbacks: newLimiter(signInInterval, signInBurst), frames: newLimiter(frameInterval, frameBurst),
+		backchannelGates: newGates(c.Providers), revocationGates: newGates(c.Providers), frontchannelGate: newGate(),
+	}
+	var err error
+	if s.jwks, err = publicKeys(c.Providers); err != nil {
+		return nil, err
+	}
 	if c.SPA != nil {
 		files, err := newSPA(c.SPA)
 		if err != nil {
@@ -94,6 +112,7 @@ func (s *Server) Handler(upstreams Upstreams) http.Handler {
 
 	bff := e.Group(s.Policy.Prefix(), noStore)
 	bff.GET("/login", noPrefetch, s.login)
+	bff.POST("/login", s.login)
 	bff.GET("/callback", noPrefetch, s.callback)
 	bff.POST("/callback", s.callback)
 	bff.GET("/session", s.checked, s.showSession)
@@ -106,7 +125,11 @@ func (s *Server) Handler(upstreams Upstreams) http.Handler {
 	bff.POST("/logout", s.checked, detached, s.logout)
 	bff.GET("/logout", noPrefetch, detached, s.logoutPage)
 	bff.GET("/logout/callback", s.logoutCallback)
+	bff.POST("/backchannel", detached, s.backchannel)
+	bff.GET("/frontchannel", noPrefetch, detached, s.frontchannel)
+	bff.POST("/global-token-revocation", detached, s.revokeAll)
 	e.GET(s.Policy.Prefix()+"/assets/:name", s.asset)
+	e.GET(jwksPath, s.showKeys)
 	e.NoRoute(func(c *gin.Context) { s.fallback(c, upstreams) })
 	e.NoMethod(func(c *gin.Context) { s.fail(c, finding.MethodNotAllowed, "") })
 
@@ -120,7 +143,8 @@ func (s *Server) Handler(upstreams Upstreams) http.Handler {
 // fallback serves what is no endpoint of Genkan: an upstream, else a file of the app.
 // Neither has a part in what lies under the prefix.
 func (s *Server) fallback(c *gin.Context, upstreams Upstreams) {
-	own := strings.HasPrefix(path.Clean("/"+c.Request.URL.Path)+"/", s.Policy.Prefix()+"/")
+	clean := path.Clean("/" + c.Request.URL.Path)
+	own := strings.HasPrefix(clean+"/", s.Policy.Prefix()+"/") || metadata(clean)
 	switch {
 	case !own && upstreams != nil && upstreams.Match(c.Request):
 		c.Status(http.StatusOK) // gin presets 404 here; the upstream's status replaces this

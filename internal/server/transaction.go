@@ -35,6 +35,9 @@ const (
 	// maxCookie is what browsers store of one cookie, name and value together.
 	maxCookie = 4096
 
+	// postedMark begins the state of a sign-in that another site posted.
+	postedMark = "posted-"
+
 	purposeTransaction = "sign-in transaction"
 	purposeState       = "sign-in state"
 )
@@ -44,11 +47,16 @@ const (
 type transaction struct {
 	Login     rp.Login      `json:"l"`
 	ReturnURL string        `json:"u"`
-	Silent    bool          `json:"q,omitempty"` // prompt=none: no page of ours either
+	Silent    bool          `json:"q,omitempty"` // prompt=none
 	Began     time.Time     `json:"b"`
 	Trips     []time.Time   `json:"t,omitempty"`
 	Replaces  []session.Key `json:"o,omitempty"` // Strict keeps the old session's cookie from the callback
 }
+
+// mark reports whether t is no sign-in any more, but a mark that its provider just said
+// that it needs the user: Login holds the provider alone, ReturnURL is without query and
+// Trips are the silent sign-ins that came to nothing since.
+func (t transaction) mark() bool { return t.Login.State == "" }
 
 // hint is what the state parameter itself carries, sealed: enough to begin again
 // when the cookie is gone. It grants nothing.
@@ -57,11 +65,17 @@ type hint struct {
 	Provider  string `json:"p"`
 	Host      string `json:"h"` // where sign-in began
 	Restarts  int    `json:"r,omitempty"`
+	Silent    bool   `json:"q,omitempty"`
 }
 
-// newState returns a state parameter: 128 random bits, then the hint bound to them.
-func (s *Server) newState(h hint) string {
+// newState returns a state parameter of a sign-in that begins at host: 128 random bits,
+// then the hint bound to them.
+func (s *Server) newState(in signIn, host string) string {
+	h := hint{in.returnURL, in.client.ID(), host, in.restarts, in.silent()}
 	random := strings.ToLower(rand.Text())
+	if in.posted {
+		random = postedMark + random
+	}
 	if len(h.ReturnURL) > maxHint {
 		h.ReturnURL = ""
 	}
@@ -78,8 +92,12 @@ func (s *Server) readState(state string) (h hint, ok bool) {
 	return h, true
 }
 
-// attempt names the transaction cookie of a state.
+// attempt names the transaction cookie of a state. Sign-ins that other sites post share
+// one: with such a request come none of the cookies that would have to be counted.
 func attempt(state string) string {
+	if strings.HasPrefix(state, postedMark) {
+		return "posted"
+	}
 	sum := sha256.Sum256([]byte(state))
 	return hex.EncodeToString(sum[:6])
 }
@@ -93,42 +111,54 @@ func marshal(v any) []byte {
 	return b.Bytes()
 }
 
-// putTransaction sets the cookie of t and clears those that are over or too many,
-// the oldest first. false: no browser would store it.
+// putTransaction sets the cookie of t. false: no browser would store it.
 func (s *Server) putTransaction(w http.ResponseWriter, r *http.Request, t transaction) bool {
-	site := origin.SiteOf(r)
+	return s.putCookie(w, r, attempt(t.Login.State), t, transactionLife)
+}
+
+// putCookie keeps t for life in the cookie of an attempt, and clears those that are over
+// or too many, the oldest first.
+func (s *Server) putCookie(w http.ResponseWriter, r *http.Request, attempt string, t transaction, life time.Duration) bool {
 	formPost := s.provider(t.Login.Provider).ResponseMode() == rp.ModeFormPost
-	cookie := site.Transaction(attempt(t.Login.State), formPost)
+	cookie := origin.SiteOf(r).Transaction(attempt, formPost)
 	value := s.Ring.SealText(purposeTransaction, s.Sessions.Deployment+" "+cookie.Name, marshal(t))
 	size := len(cookie.Name) + len(value)
 	if size > maxCookie {
 		return false
 	}
-	s.evict(w, r, size)
-	http.SetCookie(w, cookie.Set(value, transactionLife))
+	s.evict(w, r, attempt, size)
+	http.SetCookie(w, cookie.Set(value, life))
 	return true
 }
 
-func (s *Server) evict(w http.ResponseWriter, r *http.Request, used int) {
-	type kept struct {
-		name  string
-		size  int
-		began time.Time
-	}
+// held is a transaction cookie as it came.
+type held struct {
+	transaction
+	attempt string
+	size    int
+}
+
+// held returns the transaction cookies of r, the newest first. What cannot be opened has
+// the zero time, and comes last.
+func (s *Server) held(r *http.Request) (all []held) {
 	prefix := origin.SiteOf(r).TransactionPrefix()
-	var all []kept
 	for _, c := range r.Cookies() {
-		if !strings.HasPrefix(c.Name, prefix) {
-			continue
+		if name, ok := strings.CutPrefix(c.Name, prefix); ok {
+			t, _ := s.openTransaction(c)
+			all = append(all, held{t, name, len(c.Name) + len(c.Value)})
 		}
-		t, _ := s.openTransaction(c) // what cannot be opened has the zero time, and goes first
-		all = append(all, kept{c.Name, len(c.Name) + len(c.Value), t.Began})
 	}
-	slices.SortFunc(all, func(a, b kept) int { return b.began.Compare(a.began) })
-	for i, k := range all[:min(len(all), maxSeen)] {
-		used += k.size
-		if k.began.IsZero() || i >= maxTransactions-1 || used > maxTransactionBytes {
-			http.SetCookie(w, s.clearTransaction(r, strings.TrimPrefix(k.name, prefix)))
+	slices.SortStableFunc(all, func(a, b held) int { return b.Began.Compare(a.Began) })
+	return all[:min(len(all), maxSeen)]
+}
+
+// evict makes room for the cookie of an attempt, of size bytes.
+func (s *Server) evict(w http.ResponseWriter, r *http.Request, attempt string, size int) {
+	others := slices.DeleteFunc(s.held(r), func(h held) bool { return h.attempt == attempt })
+	for i, h := range others {
+		size += h.size
+		if h.Began.IsZero() || i >= maxTransactions-1 || size > maxTransactionBytes {
+			http.SetCookie(w, s.clearTransaction(r, h.attempt))
 		}
 	}
 }

@@ -1,0 +1,195 @@
+package server_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"genkan/internal/keys"
+	"genkan/internal/origin"
+	"genkan/internal/rp"
+	"genkan/internal/server"
+)
+
+func privateKeys(t *testing.T) map[string]any {
+	t.Helper()
+	made := map[string]any{}
+	for name, curve := range map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()} {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[name] = key
+	}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made["RSA"] = key
+	if _, made["Ed25519"], err = ed25519.GenerateKey(rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func signersOf(t *testing.T, made ...any) []*keys.Signer {
+	t.Helper()
+	var file []byte
+	for _, key := range made {
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file = append(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...)
+	}
+	signers, err := keys.ParseSigners(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signers
+}
+
+func b64(raw []byte) string { return base64.RawURLEncoding.EncodeToString(raw) }
+
+const jwksURL = "http://localhost:8000/.well-known/jwks.json"
+
+func keyProvider(id string, signers []*keys.Signer) rp.Config {
+	return rp.Config{ID: id, Issuer: deadIssuer, ClientID: "genkan", ClientAuth: rp.AuthPrivateKeyJWT, Signers: signers}
+}
+
+func TestThePublicKeysOfAllProvidersArePublishedAndNothingPrivate(t *testing.T) {
+	t.Parallel()
+	made := privateKeys(t)
+	f := newFixture(t, options{
+		public: []string{"http://localhost:8000", "https://app.example.com"}, files: appFiles, upstreams: everything{}, proxies: []string{"192.0.2.0/24"},
+		providers: []rp.Config{
+			keyProvider("one", signersOf(t, made["P-256"], made["RSA"], made["P-384"])),
+			{ID: "secret", Issuer: deadIssuer, ClientID: "genkan", ClientSecret: keys.NewSecret("s3cret-canary")},
+			keyProvider("two", signersOf(t, made["RSA"], made["Ed25519"], made["P-521"])),
+		},
+	})
+	r := f.do(http.MethodGet, jwksURL)
+	body := bodyOf(t, r)
+	if r.StatusCode != 200 || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Cache-Control") != "public, max-age=300" || len(r.Header["Set-Cookie"]) > 0 {
+		t.Errorf("%d %v", r.StatusCode, r.Header)
+	}
+	var set struct{ Keys []map[string]any }
+	if err := json.Unmarshal([]byte(body), &set); err != nil {
+		t.Fatal(err)
+	}
+	// RFC 7518 6, RFC 8037 2: what is public of each kind. Anything else would be private.
+	public := map[string][]string{
+		"EC":  {"alg", "crv", "kid", "kty", "use", "x", "y"},
+		"RSA": {"e", "kid", "kty", "n", "use"},
+		"OKP": {"alg", "crv", "kid", "kty", "use", "x"},
+	}
+	var kinds []string
+	for _, key := range set.Keys {
+		kind := fmt.Sprint(key["kty"])
+		kinds = append(kinds, fmt.Sprint(kind, " ", key["crv"]))
+		if diff := cmp.Diff(public[kind], slices.Sorted(maps.Keys(key))); diff != "" || key["use"] != "sig" {
+			t.Errorf("%s: %s", kind, diff)
+		}
+	}
+	if diff := cmp.Diff([]string{"EC P-256", "RSA <nil>", "EC P-384", "OKP Ed25519", "EC P-521"}, kinds); diff != "" {
+		t.Error(diff)
+	}
+	proxied := f.do(http.MethodGet, "https://app.example.com/.well-known/jwks.json", "X-Forwarded-Proto: https", "X-Forwarded-Host: app.example.com")
+	if got := bodyOf(t, proxied); proxied.StatusCode != 200 || got != body {
+		t.Errorf("at the other public URL: %d %.200s", proxied.StatusCode, got)
+	}
+	if r := f.do(http.MethodGet, "http://elsewhere.example/.well-known/jwks.json"); r.StatusCode != 421 {
+		t.Errorf("at no public URL: %d", r.StatusCode)
+	}
+	wantProblem(t, f.do(http.MethodGet, "http://localhost:8000/bff/.well-known/jwks.json", fetchSame...), 404, "not_found")
+	if r := f.do(http.MethodPost, jwksURL); r.StatusCode != 405 {
+		t.Errorf("POST: %d", r.StatusCode)
+	}
+}
+
+func TestWithoutKeysTheSetIsEmpty(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{})
+	if r := f.do(http.MethodGet, jwksURL, fetchSame...); r.StatusCode != 200 || strings.TrimSpace(bodyOf(t, r)) != `{"keys":[]}` {
+		t.Errorf("%d", r.StatusCode)
+	}
+}
+
+func TestTwoKeysOfOneIdAreRefusedAtStart(t *testing.T) {
+	t.Parallel()
+	made := privateKeys(t)
+	named := func(key any) []*keys.Signer {
+		raw := signersOf(t, key)[0]
+		private, err := key.(*ecdsa.PrivateKey).Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		public := key.(*ecdsa.PrivateKey).PublicKey
+		point, err := public.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		jwk, _ := json.Marshal(map[string]any{"kty": "EC", "crv": "P-256", "kid": "1", "x": b64(point[1:33]), "y": b64(point[33:]), "d": b64(private)})
+		signers, err := keys.ParseSigners(jwk)
+		if err != nil || signers[0].Thumbprint() != raw.Thumbprint() {
+			t.Fatal("the test's JWK is not its key", err)
+		}
+		return signers
+	}
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(first, second any) error {
+		policy, _ := origin.New(origin.Config{PublicURLs: origins(t, []string{"http://localhost:8000"})})
+		var clients []*rp.Client
+		for id, key := range map[string]any{"one": first, "two": second} {
+			client, err := rp.New(keyProvider(id, named(key)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			clients = append(clients, client)
+		}
+		_, err := server.New(server.Config{Policy: policy, Providers: clients})
+		return err
+	}
+	if err := start(made["P-256"], other); err == nil || !strings.Contains(err.Error(), `kid "1"`) {
+		t.Errorf("two keys of one id: %v", err)
+	}
+	if err := start(other, other); err != nil {
+		t.Errorf("one key for two providers: %v", err)
+	}
+}
+
+func TestNothingHereSaysThatItIsAnAuthorizationServer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, options{files: appFiles, upstreams: everything{}})
+	for _, target := range []string{
+		"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration",
+		"/.well-known/oauth-authorization-server/bff", "/.well-known/openid-configuration/", "/x/../.well-known/openid-configuration",
+		"//.well-known/openid-configuration", "/.well-known/%6fpenid-configuration",
+	} {
+		wantPage(t, f.do(http.MethodGet, "http://localhost:8000"+target, navigate...), 404, "GK530")
+		wantProblem(t, f.do(http.MethodGet, "http://localhost:8000"+target, fetchSame...), 404, "not_found")
+		wantProblem(t, f.do(http.MethodGet, "http://localhost:8000"+target), 404, "not_found")
+	}
+	f = newFixture(t, options{files: appFiles})
+	for _, target := range []string{"/.well-known/", "/.well-known/security.txt", "/.well-known/oauth-protected-resource", "/.well-known/webfinger", "/.well-known/jwks"} {
+		wantPage(t, f.do(http.MethodGet, "http://localhost:8000"+target, navigate...), 404, "GK530")
+		wantProblem(t, f.do(http.MethodGet, "http://localhost:8000"+target), 404, "not_found")
+	}
+}
