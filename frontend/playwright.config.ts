@@ -19,6 +19,10 @@ if (executablePath === undefined) {
 /** What is the same wherever the app and the provider are. */
 const journey = /main\.spec\.ts/
 
+/** Deployments at providers that others wrote, but those that scripts/test could not install on this machine. */
+const without = process.env['GENKAN_E2E_WITHOUT']?.split(' ') ?? []
+const others = ['oidc-provider', 'oidc-provider-fapi', 'keycloak', 'keycloak-fapi', 'django-oauth-toolkit'] as const
+
 export default defineConfig<object, Options>({
   testDir: 'e2e',
   outputDir: 'test-results/tests',
@@ -43,10 +47,23 @@ export default defineConfig<object, Options>({
     screenshot: 'only-on-failure',
   },
   projects: [
-    { name: 'own-port', use: { deployment: 'own-port' }, testIgnore: /(form_post|a11y)\.spec\.ts/ },
+    {
+      name: 'own-port',
+      use: { deployment: 'own-port' },
+      testIgnore: /(form_post|form_page|front_channel|a11y|providers|fapi)\.spec\.ts/,
+    },
     { name: 'proxy', use: { deployment: 'proxy' }, testMatch: journey },
-    { name: 'oidc-provider', use: { deployment: 'oidc-provider' }, testMatch: journey },
-    { name: 'embedded', use: { deployment: 'embedded' }, testMatch: /(main|a11y)\.spec\.ts/ },
+    { name: 'embedded', use: { deployment: 'embedded' }, testMatch: /(main|a11y|form_page)\.spec\.ts/ },
     { name: 'form-post', use: { deployment: 'form-post' }, testMatch: /form_post\.spec\.ts/ },
+    { name: 'front-channel', use: { deployment: 'front-channel' }, testMatch: /front_channel\.spec\.ts/ },
+    ...others
+      .filter((deployment) => !without.includes(deployment.replace(/-fapi$/, '')))
+      .map((deployment) => ({
+        name: deployment,
+        use: { deployment },
+        testMatch: deployment.endsWith('-fapi')
+          ? [journey, /(providers|fapi)\.spec\.ts/]
+          : [journey, /providers\.spec\.ts/],
+      })),
   ],
 })

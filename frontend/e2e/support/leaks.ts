@@ -22,13 +22,15 @@ export function findSecrets(evidence: Evidence, secrets: Iterable<string>): stri
         found.push(`${needle.slice(0, 6)}… (${needle.length.toString()} characters) in ${where}`)
     }
   }
-  const bodies = new Map<Buffer, string>()
+  const bodies = new Map<string | Buffer, string>()
   for (const exchange of evidence.exchanges) {
     const name = `${exchange.method} ${exchange.url.replace(/\?.*/, '?…')} ${exchange.status.toString()}`
     const { url, headers } = withoutHint(exchange, evidence.provider)
     search(`the URL of ${name}`, url)
     search(`the headers of ${name}`, headers)
-    if (!bodies.has(exchange.body)) bodies.set(exchange.body, name)
+    const mayAsk = new URL(exchange.url).origin === evidence.provider || isSignOut(exchange, 200)
+    const body = mayAsk ? withoutHintField(exchange.body) : exchange.body
+    if (!bodies.has(body)) bodies.set(body, name)
   }
   for (const [body, name] of bodies) search(`the body of ${name}`, body)
   for (const [name, log] of Object.entries(evidence.logs)) search(`the log of ${name}`, log)
@@ -40,19 +42,26 @@ export function findSecrets(evidence: Evidence, secrets: Iterable<string>): stri
  * sign-out the ID token goes to the provider as id_token_hint (RP-Initiated Logout 2).
  * It may stand in the redirect of a page load, which no script can read, and in the
  * address that the provider is asked at; the provider's own pages then name that
- * address to the provider as their referrer.
+ * address to the provider as their referrer, and may keep it in the form that asks
+ * whether to sign out. Too long for an address, it stands in the form of a page load
+ * that posts it there.
  */
 function withoutHint(exchange: Exchange, provider: string): { url: string; headers: string } {
   const erase = (text: string) => text.replace(/([?&]id_token_hint=)[^&\s]+/, '$1')
-  const { origin, pathname } = new URL(exchange.url)
-  const atProvider = origin === provider
-  const isRedirect =
-    exchange.status === 302 &&
-    pathname === '/bff/logout' &&
-    exchange.sent.some((line) => /^sec-fetch-mode: navigate$/i.test(line))
-  const allowed = atProvider ? /^referer:/i : isRedirect ? /^location:/i : /^$/
+  const atProvider = new URL(exchange.url).origin === provider
+  const allowed = atProvider ? /^referer:/i : isSignOut(exchange, 302) ? /^location:/i : /^$/
   const headers = [...exchange.sent, ...exchange.received].map((line) => (allowed.test(line) ? erase(line) : line))
   return { url: atProvider ? erase(exchange.url) : exchange.url, headers: headers.join('\n') }
+}
+
+function isSignOut({ url, status, sent }: Exchange, expected: number): boolean {
+  const isPageLoad = sent.some((line) => /^sec-fetch-mode: navigate$/i.test(line))
+  return isPageLoad && status === expected && new URL(url).pathname === '/bff/logout'
+}
+
+function withoutHintField(body: Buffer): string | Buffer {
+  const field = /(<input [^>]*name="id_token_hint"[^>]*value=")[^"]+/
+  return body.includes('id_token_hint') ? body.toString().replace(field, '$1') : body
 }
 
 function shapes(secret: string): string[] {

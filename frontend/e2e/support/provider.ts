@@ -2,6 +2,7 @@
 import { expect, type Page } from '@playwright/test'
 import { join } from 'node:path'
 import { Program } from './program'
+import type { Witness } from './witness'
 
 export type User = 'alice' | 'bob'
 
@@ -18,6 +19,18 @@ export interface Provider {
   signIn(page: Page, user: User): Promise<void>
   /** Answers the provider's question at sign-out, if it asks one. */
   confirmSignOut(page: Page): Promise<void>
+  /** Of those that others wrote. */
+  manners?: Manners
+  witness?: Witness
+}
+
+export interface Manners {
+  /** Fails at the provider's pages in the way that it has, and is at the first one again. */
+  refuse(page: Page): Promise<void>
+  /** Signs out at the provider itself, without Genkan. */
+  signOutThere(page: Page): Promise<void>
+  /** Whether it then tells Genkan (OpenID Connect Back-Channel Logout). */
+  tells: boolean
 }
 
 export interface Place {
@@ -26,11 +39,14 @@ export interface Place {
   log: (name: string) => string
 }
 
-export async function startDevidp({ root, log }: Place): Promise<Provider> {
-  const origin = 'http://127.0.0.1:9000'
+const devidp = 'http://127.0.0.1:9000'
+
+/** Starts it with what its client genkan-dev has registered, as flags. */
+export async function startDevidp({ root, log }: Place, registered: readonly string[]): Promise<Provider> {
+  const origin = devidp
   const program = await Program.start({
     command: join(root, 'bin/devidp'),
-    args: ['--demo-api'],
+    args: ['--demo-api', ...registered],
     cwd: root,
     log: log('devidp'),
     answersAt: `${origin}/.well-known/openid-configuration`,
@@ -54,33 +70,18 @@ export async function startDevidp({ root, log }: Place): Promise<Provider> {
   }
 }
 
-/** npm oidc-provider: written by others, with pages, token formats and habits of its own. */
-export async function startOidcProvider({ root, log }: Place): Promise<Provider> {
-  const origin = 'http://127.0.0.1:9010'
-  const program = await Program.start({
-    command: join(root, 'scripts/providers/oidc-provider/start'),
-    cwd: root,
-    env: { ACCESS_TOKEN_SECONDS: '5' },
-    log: log('oidc-provider'),
-    answersAt: `${origin}/.well-known/openid-configuration`,
-    patience: 180, // it may have to install itself first
-  })
-  return {
-    origin,
-    subjects: { alice: 'alice', bob: 'bob' },
-    program,
-    issued: () => strings('http://127.0.0.1:9110/dev/issued'),
-    shorten: async () => {}, // they live five seconds from the start
-    async signIn(page, user) {
-      await page.getByPlaceholder('Enter any login').fill(user)
-      await page.getByPlaceholder('and password').fill('password')
-      await page.getByRole('button', { name: 'Sign-in' }).click()
-      await page.getByRole('button', { name: 'Continue' }).click()
-    },
-    async confirmSignOut(page) {
-      await page.getByRole('button', { name: 'Yes, sign me out' }).click()
-    },
-  }
+/** Signs out at the provider itself, as who wants to leave all applications does. */
+export async function signOutAtDevidp(page: Page): Promise<void> {
+  await page.goto(devidp)
+  await page.getByRole('link', { name: 'Sign out here' }).click()
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await expect(page.getByRole('heading', { name: 'Signed out' })).toBeVisible()
+}
+
+/** The next answer that this fault of devidp is about has it. */
+export async function injectFault(name: string): Promise<void> {
+  const answer = await fetch(`${devidp}/dev/fault?name=${name}&times=1`, { method: 'POST' })
+  expect(answer.ok).toBe(true)
 }
 
 async function strings(url: string): Promise<string[]> {

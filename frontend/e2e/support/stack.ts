@@ -3,24 +3,29 @@
  * scripts/dev, and the evidence of what they said and what the browser received.
  */
 import { execFileSync } from 'node:child_process'
+import { createPrivateKey } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { findSecrets, type Evidence } from './leaks'
 import { Program } from './program'
-import { startDevidp, startOidcProvider, type Place, type Provider } from './provider'
+import { nameOf, startOther, type OtherName } from './others'
+import { startDevidp, type Place, type Provider } from './provider'
 import { Tap } from './tap'
+
+type Other = OtherName | 'oidc-provider-fapi' | 'keycloak-fapi'
 
 /** How the app, Genkan and the provider stand to each other. */
 export type Deployment =
   | 'own-port' // the app on its own port, calls by CORS
   | 'proxy' // the app's dev server passes /bff and /api on: one origin
-  | 'oidc-provider' // own-port, at a provider that others wrote
+  | Other // own-port, at a provider that others wrote
   | 'embedded' // Genkan serves the built app
   | 'form-post' // own-port, and the provider answers by a form
+  | 'front-channel' // own-port, and the provider tells of a sign-out in a frame
 
 const root = resolve(import.meta.dirname, '../../..')
 const genkan = join(root, 'bin/genkan')
-const clientSecrets = ['genkan-dev-secret', 'only-for-tests-on-this-machine-1']
+const clientSecrets = ['genkan-dev-secret', ...[1, 2, 3].map((n) => `only-for-tests-on-this-machine-${n.toString()}`)]
 const vite = { bin: join(root, 'frontend/node_modules/vite/bin/vite.js'), cwd: join(root, 'frontend') }
 
 export class Stack {
@@ -54,13 +59,14 @@ export class Stack {
     mkdirSync(folder, { recursive: true })
     const place: Place = { root, log: (name) => join(folder, `${name}.log`) }
     const programs: Program[] = []
+    const own = deployment === 'proxy' ? 'http://localhost:5173' : 'http://localhost:8000'
     const tap = await Tap.start()
     try {
-      const provider = deployment === 'oidc-provider' ? await startOidcProvider(place) : await startDevidp(place)
+      const other = nameOf(deployment)
+      const provider = other ? await startOther(other, place) : await startDevidp(place, registered(deployment, own))
       programs.push(provider.program)
       programs.push(await startGenkan(deployment, folder, place))
       if (deployment !== 'embedded') programs.push(await startApp(deployment, place))
-      const own = deployment === 'proxy' ? 'http://localhost:5173' : 'http://localhost:8000'
       const app = deployment === 'embedded' ? own : 'http://localhost:5173'
       return new Stack({ app, bff: own, provider, tap, folder, programs })
     } catch (error) {
@@ -71,20 +77,24 @@ export class Stack {
   }
 
   get evidence(): Evidence {
-    const logs = Object.fromEntries(this.#programs.map(({ log, output }) => [basename(log, '.log'), output]))
+    // What a provider that others wrote puts into its log is not ours to judge.
+    const ours = this.#programs.filter((program) => !(this.provider.witness && program === this.provider.program))
+    const logs = Object.fromEntries(ours.map(({ log, output }) => [basename(log, '.log'), output]))
     return { provider: this.provider.origin, exchanges: this.tap.exchanges, logs }
   }
 
   /** What must be nowhere: every token given out, the client's secret, the session key. */
   async secrets(): Promise<string[]> {
     const basic = clientSecrets.flatMap((secret) => ['genkan', 'genkan-dev'].map((id) => btoa(`${id}:${secret}`)))
-    return [...(await this.provider.issued()), ...clientSecrets, ...basic, sessionKey(this.#folder)]
+    const ours = [sessionKey(this.#folder), ...clientKey(this.#folder), ...(this.provider.witness?.proofs ?? [])]
+    return [...(await this.provider.issued()), ...clientSecrets, ...basic, ...ours]
   }
 
   /** Stops everything, and fails when a secret was anywhere during all the tests it served. */
   async stop(): Promise<void> {
     const secrets = await this.secrets().finally(async () => {
       for (const program of [...this.#programs].reverse()) await program.stop()
+      await this.provider.witness?.stop()
       await this.tap.stop()
     })
     const found = findSecrets(this.evidence, secrets)
@@ -92,10 +102,20 @@ export class Stack {
   }
 }
 
+/** How devidp tells Genkan of a sign-out, and where it begins a sign-in. */
+function registered(deployment: Deployment, bff: string): string[] {
+  const channel = deployment === 'front-channel' ? 'frontchannel' : 'backchannel'
+  return [`--${channel}-uri`, `${bff}/bff/${channel}`, '--initiate-login-uri', `${bff}/bff/login`]
+}
+
 async function startGenkan(deployment: Deployment, folder: string, { log }: Place): Promise<Program> {
-  const config = join(import.meta.dirname, '../config', `${deployment}.yaml`)
+  const other = nameOf(deployment)
+  const config = other
+    ? join(root, 'scripts/providers', other, deployment === other ? 'genkan.yaml' : 'genkan-fapi.yaml')
+    : join(import.meta.dirname, '../config', `${deployment}.yaml`)
   const args = [deployment === 'embedded' ? 'serve' : 'dev']
   if (existsSync(config)) args.push('--config', config)
+  if (deployment.endsWith('-fapi')) makeClientKey(folder)
   const env: Record<string, string> = { GENKAN_LOG_LEVEL: 'debug' }
   if (deployment === 'proxy') env['GENKAN_PUBLIC_URLS'] = 'http://localhost:5173'
   if (deployment === 'embedded') env['GENKAN_SESSION_KEYS'] = sessionKey(folder)
@@ -113,10 +133,25 @@ async function startGenkan(deployment: Deployment, folder: string, { log }: Plac
 function sessionKey(folder: string): string {
   const file = join(folder, '.genkan/session.key')
   if (!existsSync(file)) {
-    mkdirSync(dirname(file))
+    mkdirSync(dirname(file), { recursive: true })
     writeFileSync(file, execFileSync(genkan, ['keys', 'new']))
   }
   return readFileSync(file, 'utf8').trim()
+}
+
+const keyFile = (folder: string) => join(folder, '.genkan/client-key.pem')
+
+function makeClientKey(folder: string): void {
+  mkdirSync(dirname(keyFile(folder)), { recursive: true })
+  writeFileSync(keyFile(folder), execFileSync(genkan, ['keys', 'new', '--signing'], { stdio: 'pipe' }), { mode: 0o600 })
+}
+
+/** The key with which Genkan proves who it is, where it has one, as its file and its JWK have it. */
+function clientKey(folder: string): string[] {
+  if (!existsSync(keyFile(folder))) return []
+  const pem = readFileSync(keyFile(folder), 'utf8')
+  const { d = '' } = createPrivateKey(pem).export({ format: 'jwk' })
+  return [...pem.split('\n').filter((line) => /^[\w+/=]{40,}$/.test(line)), d]
 }
 
 async function startApp(deployment: Deployment, { log }: Place): Promise<Program> {

@@ -19,7 +19,7 @@ export const test = base.extend<Own, Options & { stack: Stack }>({
       await use(stack)
       await stack.stop()
     },
-    { scope: 'worker', timeout: 240_000 },
+    { scope: 'worker', timeout: 540_000 },
   ],
   baseURL: async ({ stack }, use) => use(stack.app),
   proxy: async ({ stack }, use) => use({ server: stack.tap.address }),

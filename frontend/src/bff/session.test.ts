@@ -55,12 +55,20 @@ class Server {
   }
 }
 
+/** A tab's storage. */
+class FakeStorage {
+  readonly items = new Map<string, string>()
+  getItem = (name: string): string | null => this.items.get(name) ?? null
+  setItem = (name: string, value: string): void => void this.items.set(name, value)
+  removeItem = (name: string): void => void this.items.delete(name)
+}
+
 /** A window that goes nowhere, with events of its own. */
 function fakeWindow(href = 'http://localhost:5173/profile?tab=1#claims') {
   const location = { href, origin: new URL(href).origin, assign: vi.fn<(url: string) => void>() }
   const document = Object.assign(new EventTarget(), { visibilityState: 'visible' })
   const navigator = { locks: locks?.manager }
-  const win = Object.assign(new EventTarget(), { location, document, navigator })
+  const win = Object.assign(new EventTarget(), { location, document, navigator, sessionStorage: storage })
   return { win: win as unknown as Window, assign: location.assign, document }
 }
 
@@ -69,6 +77,7 @@ let streams: ReturnType<typeof fakeStreams>
 /** A browser without them gives no stream. */
 let locks: FakeLocks | undefined
 let stops: (() => void)[]
+let storage: FakeStorage
 
 function sessionOf(options: { now?: () => number } = {}) {
   const fake = fakeWindow()
@@ -90,6 +99,7 @@ beforeEach(() => {
   streams = fakeStreams()
   locks = undefined
   stops = []
+  storage = new FakeStorage()
 })
 
 afterEach(() => {
@@ -375,6 +385,7 @@ describe('what the server says', () => {
   it.each([
     ['signed_out', { status: 'out', reason: 'signed_out' }],
     ['revoked', { status: 'out', reason: 'revoked' }],
+    ['provider', { status: 'out', reason: 'provider' }],
     ['limit', { status: 'expired', reason: 'limit', user: { sub: 'alice' } }],
     ['refused', { status: 'expired', reason: 'refused', user: { sub: 'alice' } }],
     ['expired', { status: 'expired', reason: 'expired', user: { sub: 'alice' } }],
@@ -495,6 +506,70 @@ describe('login', () => {
     const { session, assign } = sessionOf()
     session.login(options)
     expect(assign.mock.calls).toEqual([[`http://localhost:8000/bff/login?${query}`]])
+  })
+})
+
+describe('silent login', () => {
+  const address =
+    'http://localhost:8000/bff/login?prompt=none&returnUrl=http%3A%2F%2Flocalhost%3A5173%2Fprofile%3Ftab%3D1%23claims'
+
+  it('leaves for the provider once per tab, over page loads', async () => {
+    server.will(200, sessionOut).will(200, sessionOut)
+    const first = await started()
+    expect(first.session.loginSilently()).toBe(true)
+    expect(first.assign.mock.calls).toEqual([[address]])
+    const second = await started()
+    expect(second.session.loginSilently()).toBe(false)
+    expect(second.assign).not.toHaveBeenCalled()
+    expect([...storage.items.values()]).toEqual(['1'])
+  })
+
+  it('asks a provider of choice', async () => {
+    server.will(200, sessionOut)
+    const { session, assign } = await started()
+    session.loginSilently({ provider: 'okta', returnUrl: '/' })
+    expect(assign.mock.calls).toEqual([
+      ['http://localhost:8000/bff/login?provider=okta&prompt=none&returnUrl=http%3A%2F%2Flocalhost%3A5173%2F'],
+    ])
+  })
+
+  it('may be tried again after a session', async () => {
+    server.will(200, sessionOut).will(200, sessionIn).will(200, sessionOut)
+    for (const want of [true, false, true]) expect((await started()).session.loginSilently()).toBe(want)
+  })
+
+  it('is not for somebody who has signed out', async () => {
+    server.will(200, sessionIn).will(200, { url: 'http://127.0.0.1:9000/logout' }).will(200, sessionOut)
+    const { session, assign } = await started()
+    await session.logout()
+    assign.mockClear()
+    expect(session.loginSilently()).toBe(false)
+    expect((await started()).session.loginSilently()).toBe(false)
+    expect(assign).not.toHaveBeenCalled()
+  })
+
+  it('waits for an answer that nobody is signed in', async () => {
+    const { session, assign } = sessionOf()
+    expect(session.loginSilently()).toBe(false)
+    server.willFail()
+    session.start()
+    await session.ready()
+    expect(session.loginSilently()).toBe(false)
+    expect([assign.mock.calls.length, storage.items.size]).toEqual([0, 0])
+  })
+
+  it('is none where nothing can be stored', async () => {
+    server.will(200, sessionOut)
+    const { session, win, assign } = sessionOf()
+    Object.defineProperty(win, 'sessionStorage', {
+      get: () => {
+        throw new DOMException('denied', 'SecurityError')
+      },
+    })
+    session.start()
+    await session.ready()
+    expect(session.loginSilently()).toBe(false)
+    expect(assign).not.toHaveBeenCalled()
   })
 })
 

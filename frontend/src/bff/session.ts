@@ -1,13 +1,14 @@
 /**
  * Who is signed in, as far as this browser tab can know. The truth is the server's:
  * every state here is an answer of `/bff/session`, and only the newest one counts.
- * Nothing is stored; other tabs are told by BroadcastChannel and ask for themselves.
+ * Nothing of it is stored; other tabs are told by BroadcastChannel and ask for themselves.
  * The server's events say when to ask, and until when the session lasts.
  */
 import { computed, inject, readonly, shallowRef, watch, type App, type InjectionKey, type ShallowRef } from 'vue'
 import { BffError, type Client, type Unauthorized } from './client'
 import { createEvents } from './events'
 import { afterLogout, loginAddress, type LoginOptions } from './navigation'
+import { createOnce } from './once'
 import {
   isSessionAnswer,
   type Claims,
@@ -59,6 +60,7 @@ export function createSession(client: Client, options: SessionOptions = {}) {
   /** The newest question's failure, while an older answer still stands. */
   const trouble = shallowRef<BffError>()
   const lifetime = new AbortController()
+  const silent = createOnce(win, 'genkan-silent')
   const channel = new BroadcastChannel('genkan-session')
   const events = createEvents(client, { locks: locksOf(win), hear: happen, refused: () => void check() })
   let turn = 0
@@ -88,15 +90,17 @@ export function createSession(client: Client, options: SessionOptions = {}) {
     const idleEndsAt = now() + session.idle_expires_in * 1000
     const absoluteEndsAt = now() + session.absolute_expires_in * 1000
     cause = undefined
+    silent.reset()
     settle({ status: 'in', user, session, idleEndsAt, absoluteEndsAt, endsAt: Math.min(idleEndsAt, absoluteEndsAt) })
   }
 
   /** What somebody ended is gone from the page; what ended by itself can be gone on with. */
   function leave(providers: readonly Provider[]): void {
     const was = state.value
+    if (cause === 'here' || cause === 'signed_out' || cause === 'revoked' || cause === 'provider') silent.take() // or they were back in at once
     if (cause === 'here') {
       settle({ status: 'out', providers })
-    } else if (cause === 'signed_out' || cause === 'revoked') {
+    } else if (cause === 'signed_out' || cause === 'revoked' || cause === 'provider') {
       settle({ status: 'out', providers, reason: cause })
     } else if (was.status === 'in') {
       settle({ status: 'expired', user: was.user, provider: was.session.provider, reason: cause ?? 'ended' })
@@ -183,6 +187,19 @@ export function createSession(client: Client, options: SessionOptions = {}) {
     win.location.assign(loginAddress(client, win.location.href, options))
   }
 
+  /**
+   * Leaves to ask the provider, without any page of its own, whether it knows who is
+   * here, and comes back to `returnUrl`, signed in or not. False, and nothing happens,
+   * when nobody is known to be signed out, when somebody signed out on purpose, and when
+   * this tab has asked before: an app may call this at every start.
+   */
+  function loginSilently(options: Omit<LoginOptions, 'prompt'> = {}): boolean {
+    const { status } = state.value
+    if ((status !== 'out' && status !== 'expired') || !silent.take()) return false
+    login({ ...options, prompt: 'none' })
+    return true
+  }
+
   /** Ends the session here and at the provider, then goes where the server says. */
   async function logout({ returnUrl = '/' }: { returnUrl?: string } = {}): Promise<void> {
     const back = new URL(returnUrl, win.location.href).href
@@ -254,6 +271,7 @@ export function createSession(client: Client, options: SessionOptions = {}) {
     check,
     refresh,
     login,
+    loginSilently,
     logout,
     start,
     stop,

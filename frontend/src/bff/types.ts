@@ -57,12 +57,12 @@ export interface EndedAnswer {
   ended: number
 }
 
-const endReasons = ['signed_out', 'revoked', 'limit', 'refused', 'expired', 'ended'] as const
+const endReasons = ['signed_out', 'revoked', 'provider', 'limit', 'refused', 'expired', 'ended'] as const
 
 /**
  * Why a session has ended: its user signed out; its user elsewhere or an administrator
- * ended it; a newer one took its place (`session.max_per_user`); the provider no longer
- * renews it; its time was up; unknown.
+ * ended it; the provider says that it is over there; a newer one took its place
+ * (`session.max_per_user`); the provider no longer renews it; its time was up; unknown.
  */
 export type EndReason = (typeof endReasons)[number]
 

@@ -108,6 +108,7 @@ const en = {
 
   'ended.signed_out': 'You signed out in another window.',
   'ended.revoked': 'You or an administrator ended this session from elsewhere.',
+  'ended.provider': 'You have been signed out at your provider.',
   'ended.limit': 'You signed in elsewhere, which ended your oldest session: this one.',
   'ended.refused': 'Your provider no longer confirms your sign-in, so your session has ended.',
   'ended.expired': 'The time of your session is over.',
@@ -162,6 +163,7 @@ const en = {
   'code.method_not_allowed': 'This method is not allowed here',
   'code.upstream_unavailable': 'The service behind Genkan does not answer',
   'code.upstream_timeout': 'The service behind Genkan took too long',
+  'code.upstream_nonce': 'The service behind Genkan wants it sent again',
   'code.store_unavailable': 'The session store does not answer',
   'code.provider_unavailable': 'The identity provider does not answer',
   'code.internal': 'Something failed inside Genkan',
@@ -284,6 +286,7 @@ const ja: Record<MessageKey, string> = {
 
   'ended.signed_out': '別のウィンドウでサインアウトしました。',
   'ended.revoked': 'このセッションは、ほかの場所からあなたか管理者が終了しました。',
+  'ended.provider': 'プロバイダー側でサインアウトされました。',
   'ended.limit': '別の場所でサインインしたため、いちばん古いこのセッションが終了しました。',
   'ended.refused': 'プロバイダーがサインインを確認できなくなったため、セッションが終了しました。',
   'ended.expired': 'セッションの有効時間が過ぎました。',
@@ -340,6 +343,7 @@ const ja: Record<MessageKey, string> = {
   'code.method_not_allowed': 'このメソッドは使えません',
   'code.upstream_unavailable': '後ろのサービスが応答しません',
   'code.upstream_timeout': '後ろのサービスの応答が遅すぎます',
+  'code.upstream_nonce': '後ろのサービスが再送信を求めています',
   'code.store_unavailable': 'セッションストアが応答しません',
   'code.provider_unavailable': 'プロバイダーが応答しません',
   'code.internal': 'Genkan の内部でエラーが起きました',

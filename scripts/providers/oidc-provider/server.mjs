@@ -1,17 +1,16 @@
-// An OpenID provider that Genkan's authors did not write, and a small API that asks it
-// about the tokens it gets. For tests on this machine only: its sign-in page takes any
-// password, and /dev/issued shows every token.
+// An OpenID provider that Genkan's authors did not write, its clients in clients.json, and
+// a small API that asks it about the tokens it gets. For tests on this machine only: its
+// sign-in page takes any password.
 //
 // Unlike devidp it issues opaque access tokens, keeps the user's claims to UserInfo,
 // gives offline_access only with prompt=consent, and asks before it signs out. All
 // of that is what oidc-provider does by itself.
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
-import { createServer } from 'node:http'
+import { readFileSync } from 'node:fs'
 import { Provider } from 'oidc-provider'
+import { serve } from '../api/resource.mjs'
 
 const issuer = process.env.ISSUER ?? 'http://127.0.0.1:9010'
-const api = new URL(process.env.API ?? 'http://127.0.0.1:9110')
-const list = (name, ...fallback) => process.env[name]?.split(',') ?? fallback
 const accessTokenSeconds = Number(process.env.ACCESS_TOKEN_SECONDS ?? 300)
 
 const users = {
@@ -19,22 +18,10 @@ const users = {
   bob: { name: 'Bob Baker', email: 'bob@example.com', email_verified: false, groups: ['staff'] },
 }
 
-const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+const key = () => generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' })
 
 const provider = new Provider(issuer, {
-  clients: [
-    {
-      client_id: 'genkan',
-      client_secret: process.env.CLIENT_SECRET ?? 'only-for-tests-on-this-machine-1',
-      grant_types: ['authorization_code', 'refresh_token'],
-      redirect_uris: list('REDIRECT_URIS', 'http://localhost:8000/bff/callback', 'http://localhost:5173/bff/callback'),
-      post_logout_redirect_uris: list(
-        'POST_LOGOUT_REDIRECT_URIS',
-        'http://localhost:8000/bff/logout/callback',
-        'http://localhost:5173/bff/logout/callback',
-      ),
-    },
-  ],
+  clients: JSON.parse(readFileSync(process.env.CLIENTS ?? new URL('clients.json', import.meta.url), 'utf8')),
   claims: {
     openid: ['sub'],
     profile: ['name', 'preferred_username'],
@@ -42,7 +29,14 @@ const provider = new Provider(issuer, {
     groups: ['groups'],
   },
   scopes: ['openid', 'offline_access'],
-  features: { revocation: { enabled: true } },
+  features: {
+    backchannelLogout: { enabled: true },
+    // Which nonce is good changes every minute, and each token request must have one.
+    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
+    fapi: { enabled: true, profile: (_ctx, client) => (client?.clientId === 'genkan-fapi' ? '2.0' : undefined) },
+    pushedAuthorizationRequests: { enabled: true },
+    revocation: { enabled: true },
+  },
   pkce: { required: () => true },
   rotateRefreshToken: true,
   ttl: {
@@ -54,51 +48,32 @@ const provider = new Provider(issuer, {
     RefreshToken: 86_400,
     Session: 86_400,
   },
-  jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256' }] },
+  jwks: { keys: ['RS256', 'PS256'].map((alg) => ({ ...key(), use: 'sig', alg })) },
   cookies: { keys: [randomBytes(32).toString('base64url')] },
+  // Its own refuses loopback addresses, and here everything has one.
+  fetch: (url, { dispatcher: _, ...options }) => fetch(url, options),
   findAccount: (_ctx, id) =>
     users[id] && { accountId: id, claims: () => ({ sub: id, preferred_username: id, ...users[id] }) },
 })
 
-const issued = []
-provider.on('grant.success', ({ body }) => {
-  issued.push(...['access_token', 'refresh_token', 'id_token'].map((kind) => body[kind]).filter(Boolean))
-})
 provider.on('server_error', (_ctx, error) => console.error(error))
-for (const event of ['authorization.error', 'grant.error', 'userinfo.error', 'end_session.error', 'revocation.error']) {
+for (const event of [
+  'authorization.error',
+  'backchannel.error',
+  'end_session.error',
+  'grant.error',
+  'pushed_authorization_request.error',
+  'revocation.error',
+  'userinfo.error',
+]) {
   provider.on(event, (_ctx, error) => console.error(event, error.message, error.error_description ?? ''))
 }
 
-const send = (response, status, body) => {
-  response.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' })
-  response.end(JSON.stringify(body))
+async function find(value) {
+  const token = await provider.AccessToken.find(value)
+  if (!token?.isValid) throw new Error('the provider does not know this token')
+  return { sub: token.accountId, scope: token.scope, jkt: token.jkt, expiresIn: token.remainingTTL }
 }
 
-async function answer(request, response) {
-  const { pathname } = new URL(request.url, api)
-  if (pathname === '/dev/issued') {
-    send(response, 200, issued)
-    return
-  }
-  const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1]
-  const token = bearer && (await provider.AccessToken.find(bearer))
-  if (!token?.isValid) {
-    response.setHeader('WWW-Authenticate', 'Bearer error="invalid_token"')
-    send(response, 401, { error: 'invalid_token' })
-    return
-  }
-  send(response, 200, {
-    sub: token.accountId,
-    scope: token.scope,
-    token_expires_in: token.remainingTTL,
-    request_headers: Object.keys(request.headers),
-  })
-}
-
-provider.listen(Number(new URL(issuer).port), '127.0.0.1', () => console.log(`provider: ${issuer}`))
-createServer((request, response) => {
-  answer(request, response).catch((error) => {
-    console.error(error)
-    send(response, 500, { error: 'server_error' })
-  })
-}).listen(Number(api.port), '127.0.0.1', () => console.log(`API: ${api.origin}`))
+provider.listen(Number(process.env.PORT ?? new URL(issuer).port), '127.0.0.1', () => console.log(`provider: ${issuer}`))
+serve(process.env.API ?? 'http://127.0.0.1:9110', find)
