@@ -93,7 +93,7 @@ var providerRows = []row[provider]{
 		doc: "What the access token is to be for (RFC 8707): absolute URIs without fragment."},
 		func(p *provider, v value) refusals { return assignList(&p.Resource, v) }},
 	{setting{key: "authorize_params", shape: pairs, example: "{audience: https://api.example.com}",
-		doc: "Fixed extra parameters of the authorization request, such as Okta's `idp` or Auth0's `audience`. `claims` may hold a request for claims, JSON (OpenID Connect Core 5.5); an essential `acr` in it is checked."},
+		doc: "Fixed extra parameters of the authorization request, such as Okta's `idp` or Auth0's `audience`. `claims` may hold a request for claims, JSON (OpenID Connect Core 5.5); an essential `acr` or `auth_time` in it is checked."},
 		func(p *provider, v value) refusals { return assignPairs(&p.AuthorizeParams, v) }},
 	{setting{key: "backchannel_require_typ", shape: boolean, def: "false",
 		doc: "Whether back-channel logout tokens must have the type logout+jwt. Many providers send none."},

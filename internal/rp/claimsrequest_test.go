@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -164,4 +165,46 @@ func FuzzEssentialACR(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestEssentialAuthTimeMustComeBack: OpenID Connect Core 3.1.3.7 rule 13.
+func TestEssentialAuthTimeMustComeBack(t *testing.T) {
+	t.Parallel()
+	const essential = `{"id_token":{"auth_time":{"essential":true}}}`
+	rows := []struct {
+		name   string
+		claims string
+		time   any // auth_time of the ID token; nil: none
+		ok     bool
+	}{
+		{"there", essential, start.Add(-time.Hour).Unix(), true},
+		{"none", essential, nil, false},
+		{"no number", essential, "yesterday", false},
+		{"voluntary, none", `{"id_token":{"auth_time":null}}`, nil, true},
+		{"essential of UserInfo alone, none", `{"userinfo":{"auth_time":{"essential":true}}}`, nil, true},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			p := newProvider(t)
+			p.claims = with(p.claims, object{"auth_time": row.time})
+			c := p.client(withClaims(row.claims))
+			_, login := p.begin(c, AuthRequest{})
+			raw, err := json.Marshal(login) // as the transaction cookie keeps it
+			if err != nil {
+				t.Fatal(err)
+			}
+			var kept Login
+			if err := json.Unmarshal(raw, &kept); err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.Finish(t.Context(), kept, url.Values{"code": {"code-1"}, "state": {state}}, ModeQuery)
+			if row.ok && err != nil {
+				t.Error(err)
+			}
+			if !row.ok {
+				wantError(t, err, Invalid, "id_token_invalid", "auth_time")
+			}
+		})
+	}
 }

@@ -119,7 +119,7 @@ type Config struct {
 	MaxAge    time.Duration // 0: not asked for
 	// AuthorizeParams are fixed extra parameters. Those that this package sends or
 	// checks itself are refused; prompt is taken, and a sign-in's own is added to it;
-	// claims is taken (OpenID Connect Core 5.5), and an essential acr in it is checked.
+	// claims is taken (OpenID Connect Core 5.5), and what it asks for as essential of acr and auth_time is checked.
 	AuthorizeParams map[string]string
 
 	// LogoutTokenType demands typ logout+jwt of logout tokens (ASVS 5.0 10.5.5); many
