@@ -19,8 +19,8 @@ var (
 		"Use a path, or add the origin to spa.origins."}
 	ParameterInvalid = Row{"GK513", "parameter_invalid", 400, Error, "A parameter has a value that cannot be used",
 		"The endpoint does not take this value.", "Correct the named parameter."}
-	TooManyStreams = Row{"GK514", "too_many_streams", 429, Error, "Too many streams of events for one session",
-		"A session may have 16 streams of events open at once, in all its tabs together.",
+	TooManyStreams = Row{"GK514", "too_many_streams", 429, Error, "Too many streams for one session",
+		"A session may have 16 streams of /bff/events open at once, and 64 WebSockets and event streams of upstreams, in all its tabs together.",
 		"Close those that are no longer read, or share one between tabs."}
 	TooManyRequests = Row{"GK515", "too_many_requests", 429, Error, "Too many requests from one address",
 		"This endpoint takes a bounded number of requests from each client address, and this one used up its share.",
@@ -41,8 +41,8 @@ var (
 		"No endpoint, upstream or file has this path.", "Check the path."}
 	Internal = Row{"GK531", "internal", 500, Error, "Something failed inside Genkan",
 		"The cause is in the log beside this request id.", "Report it with the request id."}
-	StreamsExhausted = Row{"GK532", "streams_exhausted", 503, Error, "Too many streams of events in all",
-		"This Genkan has 10,000 streams of events open, which is as many as it takes.",
+	StreamsExhausted = Row{"GK532", "streams_exhausted", 503, Error, "Too many streams in all",
+		"This Genkan has 10,000 streams of /bff/events open, or as many WebSockets and event streams of upstreams, which is as many as it takes.",
 		"Add a replica, or let the app open one stream per browser instead of one per tab."}
 	AdminUnauthorized = Row{"GK540", "admin_unauthorized", 401, Error, "The token for administration is missing or wrong",
 		"server.admin_token is set, so every call to /admin/ must carry it.",
