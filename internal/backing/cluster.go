@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,8 +98,29 @@ func (c *ClusterSet) MoveSlots(n int) {
 func (c *ClusterSet) KillMaster(i int) *RedisServer {
 	c.t.Helper()
 	node := c.Nodes[slices.Index(c.Addrs, c.Masters()[i])]
+	await(c.t, "the replicas have all that the master has", func() error { return copied(node.CLI("info", "replication")) })
 	node.Kill()
 	return node
+}
+
+var (
+	masterOffset  = regexp.MustCompile(`master_repl_offset:(\d+)`)
+	replicaOffset = regexp.MustCompile(`slave\d+:.*,offset=(\d+)`)
+)
+
+// copied reports what of a master's INFO says that a replica lags: Redis confirms a write
+// before any replica has it.
+func copied(info string) error {
+	own, replicas := masterOffset.FindStringSubmatch(info), replicaOffset.FindAllStringSubmatch(info, -1)
+	if own == nil || len(replicas) == 0 {
+		return fmt.Errorf("no replica: %s", info)
+	}
+	for _, r := range replicas {
+		if r[1] != own[1] {
+			return fmt.Errorf("a replica is at %s of %s", r[1], own[1])
+		}
+	}
+	return nil
 }
 
 // AwaitPromotion waits until every living node knows that a replica serves the slots of
