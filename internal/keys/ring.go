@@ -59,10 +59,11 @@ func (l *keyList) sealing() *ringKey {
 }
 
 type ringKey struct {
-	id    [idSize]byte
-	raw   Secret   // so that a Ring in a log line shows no key
-	aeads sync.Map // purpose → cipher.AEAD; purposes are constants of the program
-	tags  sync.Map // purpose → key of the HMAC
+	id      [idSize]byte
+	raw     Secret   // so that a Ring in a log line shows no key
+	aeads   sync.Map // purpose → cipher.AEAD; purposes are constants of the program
+	tags    sync.Map // purpose → key of the HMAC
+	signers sync.Map // algorithm → *Signer
 }
 
 // Generate returns a new random key in base64, fit for session.keys.
@@ -230,13 +231,16 @@ func (r *Ring) SealText(purpose, bind string, plain []byte) string {
 	return base64.RawURLEncoding.EncodeToString(r.Seal(purpose, bind, plain))
 }
 
+// strict is made once: it is a copy of tables.
+var strict = base64.RawURLEncoding.Strict()
+
 // OpenText opens what SealText made. Decoding is strict, so that no two texts
 // open to the same value.
 func (r *Ring) OpenText(purpose, bind, text string) (plain []byte, err error) {
 	if strings.ContainsAny(text, "\r\n") { // which encoding/base64 skips even when strict
 		return nil, ErrSealed
 	}
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	sealed, err := strict.DecodeString(text)
 	if err != nil {
 		return nil, ErrSealed
 	}
@@ -244,7 +248,7 @@ func (r *Ring) OpenText(purpose, bind, text string) (plain []byte, err error) {
 }
 
 func associated(header []byte, bind string) []byte {
-	return append(append([]byte(nil), header...), bind...)
+	return append(append(make([]byte, 0, len(header)+len(bind)), header...), bind...)
 }
 
 // aead derives the key for purpose once: the derivation costs as much as sealing a
