@@ -50,9 +50,9 @@ func New(cfg Config) (*Client, error) {
 		cfg.Logger.Warn("provider cannot be read", "provider", cfg.ID, "error", err)
 	}
 	c.meta = &cache[metadata]{fetch: c.fetchMetadata, now: cfg.Now, warn: warn, ttl: time.Hour}
-	algs := cfg.SigningAlgs
-	if cfg.UserInfoAlg != "" { // beside those of ID tokens, which their own verifier holds to its list
-		algs = append(slices.Clone(algs), cfg.UserInfoAlg)
+	algs := slices.Concat(cfg.SigningAlgs, cfg.AccessTokenAlgs) // each verifier holds its tokens to its own list
+	if cfg.UserInfoAlg != "" {
+		algs = append(algs, cfg.UserInfoAlg)
 	}
 	c.keys = &keySet{algs: signatureAlgorithms(algs), cache: &cache[[]verificationKey]{
 		fetch: c.fetchKeys, now: cfg.Now, warn: warn, ttl: 15 * time.Minute,
@@ -100,6 +100,9 @@ func withDefaults(cfg Config) Config {
 	}
 	if len(cfg.SigningAlgs) == 0 {
 		cfg.SigningAlgs = []string{"RS256"}
+	}
+	if len(cfg.AccessTokenAlgs) == 0 {
+		cfg.AccessTokenAlgs = cfg.SigningAlgs
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -24,6 +24,8 @@ type metadata struct {
 	UserInfo    string   `json:"userinfo_endpoint"`
 	EndSession  string   `json:"end_session_endpoint"`
 	Revocation  string   `json:"revocation_endpoint"`
+	Introspect  string   `json:"introspection_endpoint"`
+	IntroAuth   []string `json:"introspection_endpoint_auth_methods_supported"`
 	PAR         string   `json:"pushed_authorization_request_endpoint"` // RFC 9126 5
 	RequiresPAR bool     `json:"require_pushed_authorization_requests"`
 	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
@@ -35,6 +37,7 @@ type metadata struct {
 		Token      string `json:"token_endpoint"`
 		UserInfo   string `json:"userinfo_endpoint"`
 		Revocation string `json:"revocation_endpoint"`
+		Introspect string `json:"introspection_endpoint"`
 		PAR        string `json:"pushed_authorization_request_endpoint"`
 	} `json:"mtls_endpoint_aliases"`
 
@@ -49,6 +52,7 @@ func (md *metadata) useAliases() {
 	md.Token = cmp.Or(md.Aliases.Token, md.Token)
 	md.UserInfo = cmp.Or(md.Aliases.UserInfo, md.UserInfo)
 	md.Revocation = cmp.Or(md.Aliases.Revocation, md.Revocation)
+	md.Introspect = cmp.Or(md.Aliases.Introspect, md.Introspect)
 	md.PAR = cmp.Or(md.Aliases.PAR, md.PAR)
 }
 
@@ -152,10 +156,12 @@ func parseMetadata(body []byte, issuer string) (metadata, error) {
 		{"userinfo_endpoint", md.UserInfo, false},
 		{"end_session_endpoint", md.EndSession, false},
 		{"revocation_endpoint", md.Revocation, false},
+		{"introspection_endpoint", md.Introspect, false},
 		{"pushed_authorization_request_endpoint", md.PAR, false},
 		{"mtls_endpoint_aliases.token_endpoint", md.Aliases.Token, false},
 		{"mtls_endpoint_aliases.userinfo_endpoint", md.Aliases.UserInfo, false},
 		{"mtls_endpoint_aliases.revocation_endpoint", md.Aliases.Revocation, false},
+		{"mtls_endpoint_aliases.introspection_endpoint", md.Aliases.Introspect, false},
 		{"mtls_endpoint_aliases.pushed_authorization_request_endpoint", md.Aliases.PAR, false},
 	}
 	var errs []error

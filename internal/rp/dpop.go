@@ -81,13 +81,36 @@ func DemandsNonce(status int, header http.Header) bool {
 	})
 }
 
+const bearer = "Bearer "
+
+// WithBearer is t with the Authorization of a bearer token made for all requests to come.
+// It takes no memory: the token becomes a part of it.
+func (t Tokens) WithBearer() Tokens {
+	if t.Access.Empty() || !t.Key.Empty() {
+		return t
+	}
+	whole := bearer + t.Access.Reveal()
+	t.bearer, t.Access = keys.NewSecret(whole), keys.NewSecret(whole[len(bearer):])
+	return t
+}
+
+// authorization is made for Access and no other token: to compare the two takes no time
+// while they are one string.
+func (t Tokens) authorization() string {
+	whole, token := t.bearer.Reveal(), t.Access.Reveal()
+	if whole == "" || whole[len(bearer):] != token {
+		return bearer + token
+	}
+	return whole
+}
+
 // Authorize sets the headers by which req carries the access token: Bearer (RFC 6750 2.1),
 // or DPoP with a proof of its own for this very request (RFC 9449 7.1). nonce may be
 // empty. Whatever headers of that name were there go.
 func (t Tokens) Authorize(req *http.Request, nonce string, now time.Time) error {
-	req.Header.Del("DPoP")
+	delete(req.Header, "Dpop") // as net/http spells it
 	if t.Key.Empty() {
-		req.Header.Set("Authorization", "Bearer "+t.Access.Reveal())
+		req.Header["Authorization"] = []string{t.authorization()}
 		return nil
 	}
 	key, err := keys.OpenSigner(t.Key)

@@ -7,13 +7,17 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
+
+	"genkan/internal/keys"
 )
 
 // The access token and its hash are those of RFC 9449 7.1.
@@ -394,4 +398,39 @@ func mustURL(t *testing.T, text string) *url.URL {
 		t.Fatal(err)
 	}
 	return u
+}
+
+func TestAPreparedBearerTokenIsAlwaysTheAccessToken(t *testing.T) {
+	t.Parallel()
+	prepared := Tokens{Access: keys.NewSecret("at-1")}.WithBearer()
+	other := prepared
+	other.Access = keys.NewSecret("at-2")
+	for _, tt := range []struct {
+		name   string
+		tokens Tokens
+		want   string
+	}{
+		{"as prepared", prepared, "Bearer at-1"},
+		{"changed since", other, "Bearer at-2"},
+		{"not prepared", Tokens{Access: keys.NewSecret("at-3")}, "Bearer at-3"},
+		{"the first one, used again", prepared, "Bearer at-1"},
+	} {
+		r := httptest.NewRequest("GET", "/", nil)
+		if err := tt.tokens.Authorize(r, "", time.Now()); err != nil || r.Header.Get("Authorization") != tt.want {
+			t.Errorf("%s: %q, %v, want %q", tt.name, r.Header.Get("Authorization"), err, tt.want)
+		}
+	}
+	if got := prepared.Access.Reveal(); got != "at-1" {
+		t.Errorf("the access token is %q", got)
+	}
+}
+
+func TestAPreparedBearerTokenDoesNotPrint(t *testing.T) {
+	t.Parallel()
+	tokens := Tokens{Access: keys.NewSecret("access-canary")}.WithBearer()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if text := fmt.Sprintf(verb, tokens); strings.Contains(text, "canary") {
+			t.Errorf("%s: %s", verb, text)
+		}
+	}
 }

@@ -28,9 +28,9 @@ const (
 // secret, code or body of the provider; Code and Description are the provider's error
 // and error_description, cut to 200 characters of printable ASCII (RFC 6749 5.2).
 type Error struct {
-	Op          string // login, par, callback, discovery, keys, token, refresh, id_token, userinfo, groups, revocation, logout, logout_token, revocation_token
+	Op          string // login, par, callback, discovery, keys, token, refresh, id_token, userinfo, groups, revocation, logout, logout_token, revocation_token, exchange, client_credentials, access_token, introspection
 	Kind        Kind
-	Code        string // OAuth error code, or our own word; in id_token the claim or rule that does not hold
+	Code        string // OAuth error code, or our own word; of a token the claim or rule that does not hold
 	Description string
 	Status      int    // HTTP status, 0 if there was none
 	Finding     string // a name of the finding table, for the user-facing answer

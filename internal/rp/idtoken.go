@@ -254,6 +254,11 @@ func (id Identity) since(prev Identity) Identity {
 	if claims == nil {
 		claims = map[string]json.RawMessage{}
 	}
+	for _, name := range []string{"email", "phone_number"} {
+		if now, told := id.Claims[name]; told && string(now) != string(claims[name]) {
+			delete(claims, name+"_verified") // it was said of another one
+		}
+	}
 	maps.Copy(claims, id.Claims)
 	id.Claims = claims
 	id.Nonce = prev.Nonce

@@ -109,7 +109,7 @@ func TestRefreshKeepsWhatIsNotSentAnew(t *testing.T) {
 	}
 	want := grant
 	want.Tokens.Access, want.Tokens.Expiry = keys.NewSecret("access-2"), start.Add(2*time.Minute)
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b keys.Secret) bool { return a.Reveal() == b.Reveal() })); diff != "" {
+	if diff := cmp.Diff(want, got, bySecret); diff != "" {
 		t.Errorf("81: without an ID token (-want +got):\n%s", diff)
 	}
 	p.claims = with(p.claims, object{"email": "new@example.com", "groups": nil, "sid": nil})
@@ -123,6 +123,34 @@ func TestRefreshKeepsWhatIsNotSentAnew(t *testing.T) {
 	}
 	if string(grant.Identity.Claims["email"]) != `"alice@example.com"` {
 		t.Error("the earlier grant was changed")
+	}
+}
+
+// TestAnotherAddressIsNotVerifiedByTheLastOne: Core 5.1 says email_verified of the address
+// beside it.
+func TestAnotherAddressIsNotVerifiedByTheLastOne(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t)
+	maps.Copy(p.claims, object{"email": "alice@example.com", "email_verified": true})
+	c := p.client()
+	grant := p.mustSignIn(c)
+	for _, tt := range []struct {
+		claims object
+		want   string
+	}{
+		{object{"email": "alice@example.com", "email_verified": nil}, "true"},
+		{object{"email": "chief@example.com", "email_verified": nil}, ""},
+		{object{"email": "chief@example.com", "email_verified": true}, "true"},
+		{object{"email": nil, "email_verified": nil}, "true"},
+	} {
+		p.claims = with(p.claims, tt.claims)
+		got, err := c.Refresh(t.Context(), grant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if verified := string(got.Identity.Claims["email_verified"]); verified != tt.want {
+			t.Errorf("%v: email_verified is %q, want %q", tt.claims, verified, tt.want)
+		}
 	}
 }
 

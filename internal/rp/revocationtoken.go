@@ -33,7 +33,7 @@ func (c *Client) verifyRevocation(ctx context.Context, raw, endpoint string) (Re
 	if kind != revocationType {
 		return Revocation{}, broken("typ", "it is '"+clean(kind)+"', expected is "+revocationType)
 	}
-	claims, err := c.revoker.open(ctx, raw)
+	claims, err := c.revoker.open(ctx, raw, c.cfg.SigningAlgs)
 	if err != nil {
 		return Revocation{}, err
 	}

@@ -113,6 +113,10 @@ type Config struct {
 
 	SigningAlgs      []string // allowed for ID tokens; default RS256; never from discovery
 	TrustedAudiences []string // accepted in aud beside ClientID
+	AccessTokenAlgs  []string // allowed for access tokens that programs send; default SigningAlgs
+	// AccessTokenAnyType takes access tokens that programs send also without a typ or with
+	// typ JWT, where RFC 9068 2.1 has at+jwt.
+	AccessTokenAnyType bool
 	// ACRValues are asked for at every sign-in, and one of them must come back
 	// (OpenID Connect Core 3.1.3.7 rule 12).
 	ACRValues []string
@@ -188,6 +192,8 @@ type Tokens struct {
 	// string. Missing, unreadable or not above 0 counts as 5 minutes (RFC 6749 5.1 only
 	// recommends it); more than 30 days as 30 days.
 	Expiry time.Time
+
+	bearer keys.Secret // Authorization as it is sent, see WithBearer
 }
 
 // Identity is who signed in, as the checked ID token and UserInfo say.

@@ -31,7 +31,7 @@ type formCall struct {
 }
 
 // request posts a form to one of the provider's endpoints as this client and returns the
-// body of its success. It serves the code, refresh, PAR and revocation: the client
+// body of its success. It serves every grant, PAR, revocation and introspection: the client
 // authenticates once, by one method, and what the provider has looked at is never sent a
 // second time. It has not when it only asks for a DPoP nonce (RFC 9449 8): then the request
 // goes once more.
@@ -54,7 +54,7 @@ func (c *Client) request(ctx context.Context, call formCall) ([]byte, error) {
 		got.status = http.StatusBadRequest // some providers put an error into a 200
 	}
 	form := call.form
-	return nil, refusedRequest(call.op, got, jwtBegin, c.cfg.ClientSecret.Reveal(), form.Get("code"), form.Get("code_verifier"), form.Get("refresh_token"), form.Get("token"))
+	return nil, refusedRequest(call.op, got, jwtBegin, c.cfg.ClientSecret.Reveal(), form.Get("code"), form.Get("code_verifier"), form.Get("refresh_token"), form.Get("token"), form.Get("subject_token"))
 }
 
 // post sends call once, with nonce if there is one, else with the newest of that server.
@@ -129,6 +129,10 @@ func refusedRequest(op string, got answer, secrets ...string) *Error {
 	case op == "par" && got.status != http.StatusUnauthorized && !oneOf(e.Code, "invalid_client", "unauthorized_client") && (kind != Fault || got.status == http.StatusRequestEntityTooLarge):
 		// No grant is at stake: the request as we make it is refused.
 		e.Kind, e.Finding = Misconfigured, "request_refused"
+	case op == "introspection" && kind == Refused: // which is about the request: of a bad token it says that it is not active (RFC 7662 2.2)
+		e.Kind, e.Finding = Misconfigured, "client_refused"
+	case oneOf(op, "exchange", "client_credentials") && kind != Fault:
+		e.Kind, e.Finding = kind, "upstream_token_refused"
 	case kind == Refused:
 		e.Kind, e.Finding = kind, "grant_refused"
 	case kind == Misconfigured:

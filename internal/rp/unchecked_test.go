@@ -40,7 +40,7 @@ func (p *provider) rolls(key *rsa.PrivateKey, kid string) {
 	p.keys, p.token["id_token"] = []any{jwk(kid, "RS256", &key.PublicKey)}, token
 }
 
-var bySecret = cmp.Comparer(func(a, b keys.Secret) bool { return a.Reveal() == b.Reveal() })
+var bySecret = cmp.Options{cmp.AllowUnexported(Tokens{}), cmp.Comparer(func(a, b keys.Secret) bool { return a.Reveal() == b.Reveal() })}
 
 // TestRotatedTokenOutlivesAnAnswerThatCannotBeChecked: the provider has forgotten the old
 // refresh token by then.

@@ -56,10 +56,16 @@ func Check(cfg Config) []Problem {
 	add(cfg.MaxAge < 0, "max_age", "it is negative", "Write a positive length of time.")
 	add(cfg.Timeout < 0, "timeout", "it is negative", "Write a positive length of time.")
 	add(slices.Contains(cfg.TrustedAudiences, ""), "trusted_audiences", "it holds an empty value", "Remove it.")
-	for _, alg := range cfg.SigningAlgs {
-		// none and the MAC algorithms are not in the list and cannot be allowed
-		// (RFC 8725 3.1, 3.2).
-		add(!usable(alg), "id_token_signing_algs", fmt.Sprintf("%.80q is not an algorithm that can be used here", alg), "Write RS256, or another of the list.")
+	return slices.Concat(found, checkAlgs("id_token_signing_algs", cfg.SigningAlgs), checkAlgs("access_token_signing_algs", cfg.AccessTokenAlgs))
+}
+
+// checkAlgs: none and the MAC algorithms are not in the list and cannot be allowed (RFC
+// 8725 3.1, 3.2).
+func checkAlgs(key string, algs []string) (found []Problem) {
+	for _, alg := range algs {
+		if !usable(alg) {
+			found = append(found, Problem{key, fmt.Sprintf("%.80q is not an algorithm that can be used here", alg), "Write RS256, or another of the list."})
+		}
 	}
 	return found
 }

@@ -48,6 +48,8 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 		{"49 alg none", func(c *Config) { c.SigningAlgs = []string{"RS256", "none"} }, `id_token_signing_algs: "none"`},
 		{"51 alg HS256", func(c *Config) { c.SigningAlgs = []string{"HS256"} }, `id_token_signing_algs: "HS256"`},
 		{"alg unknown", func(c *Config) { c.SigningAlgs = []string{"rs256"} }, `id_token_signing_algs: "rs256"`},
+		{"202 alg none for access tokens", func(c *Config) { c.AccessTokenAlgs = []string{"none"} }, `access_token_signing_algs: "none"`},
+		{"202 alg HS256 for access tokens", func(c *Config) { c.AccessTokenAlgs = []string{"RS256", "HS256"} }, `access_token_signing_algs: "HS256"`},
 		{"an extra parameter", func(c *Config) { c.AuthorizeParams = map[string]string{"audience": "x", "prompt": "consent"} }, ""},
 		{"12 redirect_uri by an extra parameter", func(c *Config) { c.AuthorizeParams = map[string]string{"redirect_uri": "x"} }, `authorize_params: "redirect_uri"`},
 		{"2 response_type by an extra parameter", func(c *Config) { c.AuthorizeParams = map[string]string{"response_type": "token"} }, `authorize_params: "response_type"`},
