@@ -37,6 +37,8 @@ type options struct {
 	clients, filed    []devidp.Client // of --client and --client-file
 
 	mtlsListen, mtlsCA string
+
+	assertions, assertionAudience string // of the demo API
 }
 
 // run returns the exit status: 2 for wrong usage, 1 for a failure.
@@ -67,8 +69,6 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 	}
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:9000", "`address` to listen on, loopback only; port 0 takes a free one")
 	flags.StringVar(&o.provider.Issuer, "issuer", "", "issuer `URL` (default http:// and the address)")
-	flags.BoolVar(&o.api, "demo-api", false, "also serve the demo API")
-	flags.StringVar(&o.apiListen, "demo-api-listen", "127.0.0.1:9100", "`address` of the demo API, loopback only")
 	flags.StringVar(&o.provider.Audience, "audience", "http://127.0.0.1:9100", "`aud` of access tokens, which the demo API demands")
 	flags.DurationVar(&o.provider.AccessLifetime, "access-lifetime", 5*time.Minute, "how long access tokens are good")
 	flags.DurationVar(&o.provider.IDLifetime, "id-lifetime", 5*time.Minute, "how long ID tokens are good")
@@ -78,6 +78,8 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 	list(flags, "redirect-uri", "`URI` that every client may also use (repeatable)", &client.RedirectURIs)
 	list(flags, "post-logout-uri", "post-logout `URI` that every client may also use (repeatable)", &client.PostLogoutURIs)
 	list(flags, "scope", "another `scope` that clients may ask for (repeatable)", &o.provider.Scopes)
+	list(flags, "target", "another `audience` or resource that access tokens may be exchanged or asked for (repeatable)", &o.provider.Targets)
+	apiFlags(flags, &o)
 	flags.Func("client", "another client, as `ID:SECRET`, or ID alone for a public one (repeatable)", func(text string) error {
 		id, secret, _ := strings.Cut(text, ":")
 		o.clients = append(o.clients, devidp.Client{ID: id, Secret: secret})
@@ -95,6 +97,7 @@ func parse(args []string, stdout, stderr io.Writer) (options, error) {
 		_, _ = fmt.Fprintf(stderr, "devidp: there is no argument %q; see devidp -h\n", flags.Arg(0))
 		return o, errors.New("usage")
 	}
+	client.Audiences = append(client.Audiences, o.provider.Audience)
 	o.provider.Clients = o.registrations(client)
 	return o, nil
 }
@@ -155,8 +158,7 @@ func serve(ctx context.Context, o options, stdout io.Writer) error {
 			return err
 		}
 		defer apiListener.Close()
-		api := devidp.NewDemoAPI(devidp.DemoAPIConfig{Issuer: o.provider.Issuer, Audience: o.provider.Audience, DPoPNonce: o.provider.DPoPNonce})
-		services = append(services, service{apiListener, api})
+		services = append(services, service{apiListener, o.demoAPI()})
 		line += ", demo API on http://" + apiListener.Addr().String()
 	}
 	_, _ = fmt.Fprintln(stdout, line)

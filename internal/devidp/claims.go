@@ -15,6 +15,7 @@ func userClaims(u User, scopes []string) map[string]any {
 	for _, scope := range scopes {
 		switch scope {
 		case "profile":
+			maps.Copy(claims, u.Claims)
 			claims["name"], claims["preferred_username"] = u.Name, u.Username
 		case "email":
 			claims["email"], claims["email_verified"] = u.Email, u.EmailVerified
@@ -29,7 +30,7 @@ func userClaims(u User, scopes []string) map[string]any {
 func (p *Provider) issueTokens(out issue) (map[string]any, error) {
 	g := out.grant
 	lifetime := p.accessLifetime(g)
-	access, err := p.accessToken(out, lifetime)
+	access, err := p.accessToken(&out, lifetime)
 	if err != nil {
 		return nil, err
 	}
@@ -40,8 +41,11 @@ func (p *Provider) issueTokens(out issue) (map[string]any, error) {
 	if out.refresh != "" {
 		body["refresh_token"] = out.refresh
 	}
+	if out.by == grantExchange {
+		body["issued_token_type"] = out.kind
+	}
 	id := ""
-	if slices.Contains(out.scopes, "openid") {
+	if out.signedIn() && slices.Contains(out.scopes, "openid") {
 		if id, err = p.idToken(out, access); err != nil {
 			return nil, err
 		}
@@ -51,7 +55,9 @@ func (p *Provider) issueTokens(out issue) (map[string]any, error) {
 	defer p.mu.Unlock()
 	p.accesses.put(access, out, lifetime)
 	p.note(access, out.refresh, id)
-	p.participate(g)
+	if out.signedIn() {
+		p.participate(g)
+	}
 	return body, nil
 }
 
@@ -64,8 +70,9 @@ func (p *Provider) accessLifetime(g *grant) time.Duration {
 	return p.access
 }
 
-// accessToken is a JWT by RFC 9068 2.
-func (p *Provider) accessToken(out issue, lifetime time.Duration) (string, error) {
+// accessToken is a JWT by RFC 9068 2, or a random text. Either way its claims, as the
+// faults leave them, are kept in out.
+func (p *Provider) accessToken(out *issue, lifetime time.Duration) (string, error) {
 	now := p.cfg.Now()
 	token := p.newJWT("at+jwt", p.idTokenAlg(out.grant.client), map[string]any{
 		"iss": p.Issuer(), "sub": out.grant.user.Subject, "aud": oneOrList(out.audience), "client_id": out.grant.client,
@@ -74,11 +81,35 @@ func (p *Provider) accessToken(out issue, lifetime time.Duration) (string, error
 	if out.bound != (binding{}) {
 		token.Claims["cnf"] = out.bound
 	}
+	maps.Copy(token.Claims, out.grant.authorization())
 	token.grant = out.grant
-	for _, f := range p.take(func(f *Fault) bool { return f.AccessToken != nil && f.covers(out.renewed) }) {
+	for _, f := range p.take(func(f *Fault) bool { return f.AccessToken != nil && f.covers(out.by) }) {
 		f.AccessToken(token)
 	}
+	out.claims = token.Claims
+	if client, _ := p.client(out.grant.client); client.OpaqueAccessTokens && out.kind != typeJWT {
+		return "opaque-" + rand.Text(), nil
+	}
 	return token.token()
+}
+
+// authorization is what an access token says of the sign-in and the user (RFC 9068 2.2.1,
+// 2.2.3.1), as far as there is something to say.
+func (g *grant) authorization() map[string]any {
+	claims := map[string]any{}
+	if slices.Contains(g.scopes, "profile") {
+		maps.Copy(claims, g.user.Claims)
+	}
+	if !g.authTime.IsZero() {
+		claims["auth_time"], claims["acr"] = g.authTime.Unix(), g.acr
+	}
+	if slices.Contains(g.scopes, "groups") {
+		claims["groups"] = g.user.Groups
+		if g.user.Roles != nil {
+			claims["roles"] = g.user.Roles
+		}
+	}
+	return claims
 }
 
 // idToken is OpenID Connect Core 2 and 3.1.3.6. A refresh gives no nonce (12.2).
@@ -98,7 +129,7 @@ func (p *Provider) idToken(out issue, access string) (string, error) {
 	maps.Copy(claims, wishedClaims(g.user, g.idClaims))
 	token := p.newJWT("JWT", alg, claims)
 	token.grant = g
-	for _, f := range p.take(func(f *Fault) bool { return f.IDToken != nil && f.covers(out.renewed) }) {
+	for _, f := range p.take(func(f *Fault) bool { return f.IDToken != nil && f.covers(out.by) }) {
 		f.IDToken(token)
 	}
 	return token.token()

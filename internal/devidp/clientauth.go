@@ -36,6 +36,7 @@ const (
 type caller struct {
 	Client
 	certificate string // x5t#S256 of the one it authenticated with (RFC 8705 3.1)
+	method      string
 }
 
 // FAPIClient is a client by the FAPI 2.0 Security Profile, with DPoP: private_key_jwt,
@@ -97,7 +98,7 @@ func (c Client) check() error {
 // authenticate finds the client, by exactly one method (RFC 6749 2.3). What is in the
 // URL never counts.
 func (p *Provider) authenticate(r *http.Request) (caller, *oauthError) {
-	for _, name := range []string{"client_secret", "client_assertion", "code", "refresh_token", "token"} {
+	for _, name := range []string{"client_secret", "client_assertion", "code", "refresh_token", "subject_token", "token"} {
 		if r.URL.Query().Has(name) {
 			return caller{}, &oauthError{"invalid_request", name + " must not be in the URL"}
 		}
@@ -112,14 +113,17 @@ func (p *Provider) authenticate(r *http.Request) (caller, *oauthError) {
 	if !slices.Contains(c.methods(), method) {
 		return caller{}, &oauthError{"invalid_client", method + " is not allowed for this client"}
 	}
+	c.method = method
 	p.see(r, func(s *Seen) { s.Client, s.AuthMethod = c.ID, method })
 	return c, nil
 }
 
-// repeated names a parameter that is sent twice and may not be (RFC 6749 3.1, RFC 8707 2).
+// repeated names a parameter that is sent twice and may not be (RFC 6749 3.1, RFC 8707 2,
+// RFC 8693 2.1).
 func repeated(form url.Values) string {
 	for name, values := range form {
-		if len(values) > 1 && name != "resource" {
+		several := name == "resource" || name == "audience" && form.Get("grant_type") == grantExchange
+		if len(values) > 1 && !several {
 			return name
 		}
 	}

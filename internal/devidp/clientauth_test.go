@@ -294,6 +294,7 @@ func TestMetadataOfClients(t *testing.T) {
 		{"mTLS", devidp.Config{MTLSBase: "https://mtls.example/"}, "mtls_endpoint_aliases", map[string]any{
 			"token_endpoint": "https://mtls.example/token", "pushed_authorization_request_endpoint": "https://mtls.example/par",
 			"revocation_endpoint": "https://mtls.example/revoke", "userinfo_endpoint": "https://mtls.example/userinfo",
+			"introspection_endpoint": "https://mtls.example/introspect",
 		}},
 	} {
 		w := start(t, row.c)

@@ -17,8 +17,8 @@ type Fault struct {
 	Times int
 
 	// At is the endpoint of Answer, Body, Header and Request, like "/token". The others
-	// are /.well-known/openid-configuration, /jwks, /authorize, /par, /userinfo, /revoke,
-	// /logout.
+	// are /.well-known/openid-configuration, /jwks, /authorize, /par, /userinfo,
+	// /introspect, /revoke, /logout.
 	At string
 	// Grant limits the hooks to token requests of one grant_type. Empty is all.
 	Grant string
@@ -96,10 +96,8 @@ func (f *Fault) at(r *http.Request) bool {
 	return f.At == r.URL.Path && (f.Grant == "" || f.Grant == r.PostForm.Get("grant_type"))
 }
 
-// covers tells whether f is about tokens of this kind of issue.
-func (f *Fault) covers(renewed bool) bool {
-	return f.Grant == "" || renewed == (f.Grant == "refresh_token")
-}
+// covers tells whether f is about tokens that this grant_type gets.
+func (f *Fault) covers(grant string) bool { return f.Grant == "" || f.Grant == grant }
 
 // spoilHeader runs the hooks of the answer's header.
 func (p *Provider) spoilHeader(w http.ResponseWriter, r *http.Request) {
@@ -137,8 +135,10 @@ func FaultNamed(name string) (Fault, error) {
 }
 
 // FaultNames lists the faults that have a name, sorted. A name begins with what is
-// faulty: id- is the ID token of a sign-in, refresh- a refresh, logout- the logout token,
-// quirk- what a product does that is named next; the others are endpoints.
+// faulty: id- is the ID token of a sign-in, bearer- any access token, refresh- a refresh,
+// exchange- a token exchange, client- a grant of client credentials, introspect-
+// introspection, logout- the logout token, quirk- what a product does that is named next;
+// the others are endpoints.
 func FaultNames() []string {
 	var names []string
 	for _, f := range allFaults() {
@@ -152,5 +152,6 @@ func allFaults() []Fault {
 	return slices.Concat(
 		idTokenFaults(), tokenFaults(), refreshFaults(), redirectFaults(), metadataFaults(), keyFaults(), userInfoFaults(),
 		logoutTokenFaults(), quirks(), oauthFaults(),
+		bearerFaults(), exchangeFaults(), grantFaults("client", grantClient), introspectionFaults(),
 	)
 }

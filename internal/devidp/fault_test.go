@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,10 @@ func (w *world) observe(place string) string {
 	switch place {
 	case "/token":
 		return plain(answer, jwks())
+	case "bearer":
+		return plainJWT(fmt.Sprint(body["access_token"]), jwks())
+	case "client", "exchange", "introspect":
+		return w.observe("/.well-known/openid-configuration") + w.observeProgram(place, body["access_token"], jwks())
 	case "refresh":
 		answer, renewed := w.grant(refresh(body["refresh_token"]))
 		return fmt.Sprint(plain(answer, jwks()), renewed["refresh_token"] != body["refresh_token"])
@@ -64,6 +69,23 @@ func (w *world) observe(place string) string {
 	r.Header.Set("Authorization", fmt.Sprint("Bearer ", body["access_token"]))
 	return plainJWT(w.peek(r), jwks())
 }
+
+// observeProgram is observe for what no browser takes part in.
+func (w *world) observeProgram(place string, access any, jwks string) string {
+	if place == "introspect" {
+		r := w.request(http.MethodPost, "/introspect", url.Values{"token": {fmt.Sprint(access)}})
+		r.SetBasicAuth("genkan-dev", "genkan-dev-secret")
+		return randomID.ReplaceAllString(w.peek(r), "X")
+	}
+	form := url.Values{"grant_type": {"client_credentials"}}
+	if place == "exchange" {
+		form = trade(access)
+	}
+	answer, body := w.grant(form)
+	return plain(answer, jwks) + plainJWT(fmt.Sprint(body["access_token"]), jwks)
+}
+
+var randomID = regexp.MustCompile(`[A-Z2-7]{26}`) // of rand.Text
 
 // grant asks the token endpoint and reads the answer, if it can be read.
 func (w *world) grant(form url.Values) (answer string, body map[string]any) {
@@ -138,7 +160,8 @@ func (w *world) peek(r *http.Request) string {
 
 // elsewhere have tests of their own: they need another client or a second sign-in.
 var elsewhere = map[string]bool{
-	"id-alg-rs256": true, "logout-alg-rs256": true, "userinfo-jwt-alg-rs256": true, "token-replay": true,
+	"id-alg-rs256": true, "logout-alg-rs256": true, "userinfo-jwt-alg-rs256": true, "bearer-alg-rs256": true, "token-replay": true,
+	"exchange-dpop-type-bearer": true, "client-dpop-type-bearer": true,
 }
 
 // Every named fault shows in what a client sees, in the place that it is named after.
@@ -148,6 +171,7 @@ func TestEveryNamedFaultShows(t *testing.T) {
 	places := map[string]string{
 		"id": "/token", "token": "/token", "authorize": "/authorize", "userinfo": "/userinfo",
 		"keys": "/jwks", "discovery": "/.well-known/openid-configuration", "refresh": "refresh", "logout": "logout",
+		"bearer": "bearer", "client": "client", "exchange": "exchange", "introspect": "introspect",
 	}
 	healthy := map[string]string{}
 	for _, place := range places {
@@ -161,7 +185,8 @@ func TestEveryNamedFaultShows(t *testing.T) {
 		}
 	}
 	unchanged("the observation is not stable")
-	for place, part := range map[string]string{"/userinfo": "alice@example.com", "/token": "true true", "refresh": "true true", "logout": "true true"} {
+	for place, part := range map[string]string{"/userinfo": "alice@example.com", "/token": "true true", "refresh": "true true", "logout": "true true",
+		"bearer": "true true", "client": "genkan-dev", "exchange": "issued_token_type", "introspect": `"active":true`} {
 		if !strings.Contains(healthy[place], part) {
 			t.Fatalf("the observation of %s misses something: %s", place, healthy[place])
 		}

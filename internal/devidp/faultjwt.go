@@ -26,9 +26,13 @@ func (of jwtFault) set(name, claim string, value any) Fault {
 	return of(name, func(t *JWT) { t.Claims[claim] = value })
 }
 
-// shift moves a time by seconds.
+// shift moves a time by seconds, if there is one: tokens of clients have no auth_time.
 func (of jwtFault) shift(name, claim string, seconds int64) Fault {
-	return of.claim(name, claim, func(v any) any { return v.(int64) + seconds })
+	return of(name, func(t *JWT) {
+		if at, ok := t.Claims[claim].(int64); ok {
+			t.Claims[claim] = at + seconds
+		}
+	})
 }
 
 func (of jwtFault) without(name string, claims ...string) Fault {
@@ -84,7 +88,10 @@ func (of jwtFault) misnamed() []Fault {
 		of("alg-hs256", func(t *JWT) { signMAC(t, publicPEM(t)) }),
 		of("alg-hs256-jwks", func(t *JWT) { signMAC(t, t.provider.keySetText()) }),
 		of("alg-hs256-secret", func(t *JWT) {
-			id, _ := t.Claims["aud"].(string)
+			id, access := t.Claims["client_id"].(string)
+			if !access {
+				id, _ = t.Claims["aud"].(string)
+			}
 			client, _ := t.provider.client(id)
 			signMAC(t, []byte(client.Secret))
 		}),

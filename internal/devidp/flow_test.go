@@ -84,6 +84,7 @@ func checkAccessToken(t *testing.T, w *world, body map[string]any) {
 	want := map[string]any{
 		"iss": w.issuer, "sub": "dev-user-alice-7f3a", "aud": "http://127.0.0.1:9100", "client_id": "genkan-dev",
 		"scope": "openid profile email groups offline_access", "iat": 1795251600.0, "exp": 1795251900.0, "jti": claims["jti"],
+		"auth_time": 1795251600.0, "acr": "pwd", "groups": []any{"staff", "admins"},
 	}
 	if diff := cmp.Diff(want, claims); diff != "" || header["typ"] != "at+jwt" || claims["jti"] == "" || claims["jti"] == nil {
 		t.Error("access token: ", header, diff)

@@ -35,7 +35,7 @@ func (p *Provider) byCertificate(r *http.Request, client Client) (caller, string
 	methods := client.methods()
 	switch {
 	case slices.Contains(methods, authSelfSigned) && sum == client.TLSThumbprint:
-		return caller{client, sum}, authSelfSigned, nil
+		return caller{Client: client, certificate: sum}, authSelfSigned, nil
 	case !slices.Contains(methods, authTLS):
 		return refused("the certificate is not the registered one")
 	case leaf.Subject.String() != client.TLSSubject:
@@ -43,7 +43,7 @@ func (p *Provider) byCertificate(r *http.Request, client Client) (caller, string
 	case p.cfg.ClientCAs != nil && !p.chained(r.TLS.PeerCertificates):
 		return refused("the certificate is not signed by a known authority")
 	}
-	return caller{client, sum}, authTLS, nil
+	return caller{Client: client, certificate: sum}, authTLS, nil
 }
 
 func (p *Provider) chained(chain []*x509.Certificate) bool {

@@ -1,6 +1,7 @@
 // Package devidp is an OpenID provider for development and tests: code flow with PKCE,
 // pushed and signed requests, every kind of client authentication, DPoP, rotating refresh
-// tokens, UserInfo, revocation, RP-Initiated Logout, key roll, and faults on demand.
+// tokens, token exchange, client credentials, UserInfo, introspection, revocation,
+// RP-Initiated Logout, key roll, and faults on demand.
 //
 // It knows nothing of Genkan, which reaches it by HTTP like any other provider, and
 // it is never linked into Genkan. It keeps everything in memory, publishes its users'
@@ -18,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,15 +27,17 @@ import (
 	"time"
 )
 
-// User is somebody who can sign in. The claims go out by scope: Name and Username with
-// profile, Email and EmailVerified with email, Groups with groups.
+// User is somebody who can sign in. The claims go out by scope: Name, Username and Claims
+// with profile, Email and EmailVerified with email, Groups with groups. Access tokens have
+// Groups, Roles and Claims of these, Roles with groups.
 type User struct {
 	Username, Password string
 	Subject            string
 	Name               string
 	Email              string
 	EmailVerified      bool
-	Groups             []string
+	Groups, Roles      []string
+	Claims             map[string]any // of any name, like department
 }
 
 // Client is a registered relying party.
@@ -57,6 +59,14 @@ type Client struct {
 	RequireRequestObject bool // RFC 9101 10.5
 	RequireDPoP          bool // RFC 9449 5.2
 
+	TokenExchange bool // it may exchange access tokens (RFC 8693)
+	// Audiences are the services that the client stands for. Access tokens for them are its
+	// to exchange and to introspect, as are its own and those for its ID.
+	Audiences []string
+	// OpaqueAccessTokens gives it access tokens that only introspection tells the meaning
+	// of (RFC 7662).
+	OpaqueAccessTokens bool
+
 	// IDTokenAlg signs ID, access and logout tokens; default RS256. UserInfoAlg makes
 	// UserInfo a signed JWT; default plain JSON.
 	IDTokenAlg, UserInfoAlg string
@@ -76,6 +86,9 @@ type Config struct {
 	Clients  []Client // default DevClient
 	Scopes   []string // known beside openid, profile, email, groups and offline_access
 	Audience string   // of access tokens; default http://127.0.0.1:9100
+	// Targets are the other audiences and resources for which there are access tokens by
+	// exchange and by client credentials.
+	Targets []string
 
 	// AuthMethods are what metadata lists for the token endpoint; default
 	// client_secret_basic, client_secret_post, private_key_jwt and none. What a client
@@ -151,7 +164,7 @@ func New(c Config) (*Provider, error) {
 	if c.AuthMethods == nil {
 		c.AuthMethods = []string{authBasic, authPost, authPrivateKey, authNone}
 	}
-	c.Scopes = append([]string{"openid", "profile", "email", "groups", "offline_access"}, c.Scopes...)
+	c.Scopes = append(userScopes(), c.Scopes...)
 	if c.Users == nil {
 		c.Users = devUsers()
 	}
@@ -225,9 +238,10 @@ func checkIssuer(issuer string) error {
 }
 
 // DevClient is the client that Genkan uses in development: genkan-dev, with the secret
-// genkan-dev-secret, on ports 8000 (Genkan) and 5173 (the SPA's server).
+// genkan-dev-secret, on ports 8000 (Genkan) and 5173 (the SPA's server). It may exchange
+// tokens, and stands for the demo API.
 func DevClient() Client {
-	c := Client{ID: "genkan-dev", Secret: "genkan-dev-secret"}
+	c := Client{ID: "genkan-dev", Secret: "genkan-dev-secret", TokenExchange: true, Audiences: []string{"http://127.0.0.1:9100"}}
 	for _, host := range []string{"localhost", "127.0.0.1", "[::1]"} {
 		for _, port := range []string{"8000", "5173"} {
 			base := "http://" + host + ":" + port + "/bff"
@@ -319,6 +333,7 @@ func (p *Provider) routes() *http.ServeMux {
 	mux.HandleFunc("POST /par", p.par)
 	mux.HandleFunc("GET /userinfo", p.userInfo)
 	mux.HandleFunc("POST /userinfo", p.userInfo)
+	mux.HandleFunc("POST /introspect", p.introspect)
 	mux.HandleFunc("POST /revoke", p.revoke)
 	mux.HandleFunc("GET /logout", p.logout)
 	mux.HandleFunc("POST /logout", p.logout)
@@ -367,32 +382,4 @@ func (p *Provider) json(w http.ResponseWriter, r *http.Request, status int, body
 	p.see(r, func(s *Seen) { s.Status = status })
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
-}
-
-func (p *Provider) discovery(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-cache")
-	metadata := map[string]any{
-		"issuer":                                         p.Issuer(),
-		"authorization_endpoint":                         p.endpoint("/authorize"),
-		"token_endpoint":                                 p.endpoint("/token"),
-		"userinfo_endpoint":                              p.endpoint("/userinfo"),
-		"jwks_uri":                                       p.endpoint("/jwks"),
-		"revocation_endpoint":                            p.endpoint("/revoke"),
-		"end_session_endpoint":                           p.endpoint("/logout"),
-		"scopes_supported":                               p.cfg.Scopes,
-		"response_types_supported":                       []string{"code"},
-		"response_modes_supported":                       []string{"query", "form_post"},
-		"grant_types_supported":                          []string{"authorization_code", "refresh_token"},
-		"subject_types_supported":                        []string{"public"},
-		"id_token_signing_alg_values_supported":          algorithms(),
-		"code_challenge_methods_supported":               []string{"S256"},
-		"prompt_values_supported":                        []string{"none", "login", "consent", "select_account"},
-		"acr_values_supported":                           []string{acrPassword, acrMulti},
-		"claims_supported":                               []string{"sub", "name", "preferred_username", "email", "email_verified", "groups", "auth_time", "acr", "amr", "sid"},
-		"authorization_response_iss_parameter_supported": true,  // RFC 9207 3
-		"request_uri_parameter_supported":                false, // true when left out (Discovery 3)
-	}
-	maps.Copy(metadata, p.oauthMetadata())
-	maps.Copy(metadata, logoutMetadata())
-	p.json(w, r, http.StatusOK, metadata)
 }

@@ -9,14 +9,15 @@ import (
 
 // Stats counts requests since the start, answered well or not.
 type Stats struct {
-	Discovery   int            `json:"discovery"`
-	Keys        int            `json:"keys"`
-	Authorize   int            `json:"authorize"`
-	PAR         int            `json:"par"`
-	Token       map[string]int `json:"token"` // by grant_type
-	UserInfo    int            `json:"userinfo"`
-	Revocations int            `json:"revocations"`
-	Logouts     int            `json:"logouts"`
+	Discovery      int            `json:"discovery"`
+	Keys           int            `json:"keys"`
+	Authorize      int            `json:"authorize"`
+	PAR            int            `json:"par"`
+	Token          map[string]int `json:"token"` // by grant_type
+	UserInfo       int            `json:"userinfo"`
+	Revocations    int            `json:"revocations"`
+	Introspections int            `json:"introspections"`
+	Logouts        int            `json:"logouts"`
 	// Recorded counts the calls of addresses that faults name and nobody may call, by the
 	// last part of the address, like jku.
 	Recorded map[string]int `json:"recorded"`
@@ -84,6 +85,8 @@ func (p *Provider) record(r *http.Request) {
 		}
 	case "/userinfo":
 		s.UserInfo++
+	case "/introspect":
+		s.Introspections++
 	case "/revoke":
 		s.Revocations++
 	case "/logout":

@@ -27,6 +27,7 @@ type grant struct {
 	challenge   string
 	access      time.Duration // 0: the provider's
 	resources   []string      // RFC 8707
+	root        *grant        // the one this was exchanged from; nil for a sign-in's
 	// Claims that were asked for by name (OpenID Connect Core 5.5).
 	userInfoClaims, idClaims []string
 	codeExpires              time.Time
@@ -58,8 +59,12 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 			out, failure = p.redeem(client.Client, r.PostForm, bound)
 		case "refresh_token":
 			out, failure = p.rotate(client.Client, r.PostForm, bound)
+		case grantExchange:
+			out, failure = p.exchange(client, r.PostForm, bound)
+		case grantClient:
+			out, failure = p.clientCredentials(client, r.PostForm, bound)
 		default:
-			failure = &oauthError{"unsupported_grant_type", "grant_type must be authorization_code or refresh_token"}
+			failure = &oauthError{"unsupported_grant_type", "grant_type must be authorization_code, refresh_token, client_credentials or that of RFC 8693"}
 		}
 	}
 	if failure != nil {
@@ -98,8 +103,13 @@ type issue struct {
 	refresh  string // may be empty
 	bound    binding
 	audience []string
-	renewed  bool // by a refresh
+	by       string         // grant_type
+	kind     string         // issued_token_type of an exchange
+	claims   map[string]any // of the access token, once it is made
 }
+
+// signedIn tells whether a user at a browser stands behind it.
+func (out issue) signedIn() bool { return out.by != grantExchange && out.by != grantClient }
 
 // redeem exchanges a code, once. A second use revokes what the first one got
 // (RFC 6749 4.1.2).
@@ -133,7 +143,7 @@ func (p *Provider) redeem(client Client, form url.Values, bound binding) (issue,
 		return issue{}, failure
 	}
 	g.jkt = bound.JKT
-	out := issue{grant: g, scopes: g.scopes, nonce: g.nonce, bound: bound, audience: targets}
+	out := issue{grant: g, scopes: g.scopes, nonce: g.nonce, bound: bound, audience: targets, by: form.Get("grant_type")}
 	if slices.Contains(g.scopes, "offline_access") || len(p.taken(func(f *Fault) bool { return f.giveRefresh })) > 0 {
 		out.refresh = p.nextRefresh(g)
 	}
@@ -170,7 +180,7 @@ func (p *Provider) rotate(client Client, form url.Values, bound binding) (issue,
 		return issue{}, failure
 	}
 	g.jkt = bound.JKT
-	return issue{grant: g, scopes: scopes, refresh: p.nextRefresh(g), bound: bound, audience: targets, renewed: true}, nil
+	return issue{grant: g, scopes: scopes, refresh: p.nextRefresh(g), bound: bound, audience: targets, by: form.Get("grant_type")}, nil
 }
 
 // nextRefresh needs the lock.
@@ -225,37 +235,38 @@ func (p *Provider) revokeToken(client Client, token string) *oauthError {
 // userInfo is OpenID Connect Core 5.3. A JWT that is still good for an API may be refused
 // here, since this endpoint knows of revocations.
 func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request) {
-	g, failure := p.accessed(r)
+	out, failure := p.accessed(r)
 	if failure != nil {
 		p.see(r, func(s *Seen) { s.Status, s.Error = http.StatusUnauthorized, failure.code })
 		challengeFor(w, r, *failure)
 		return
 	}
-	claims := userClaims(g.user, g.scopes)
+	g := out.grant
+	claims := userClaims(g.user, out.scopes)
 	maps.Copy(claims, wishedClaims(g.user, g.userInfoClaims))
 	claims["sub"] = g.user.Subject
 	p.sendUserInfo(w, r, g, claims)
 }
 
-// accessed is the grant of the access token that r came with. The error has no code
-// when there was no token at all (RFC 6750 3.1).
-func (p *Provider) accessed(r *http.Request) (*grant, *oauthError) {
+// accessed is what the access token that r came with was issued for. The error has no
+// code when there was no token at all (RFC 6750 3.1).
+func (p *Provider) accessed(r *http.Request) (issue, *oauthError) {
 	scheme, token := presented(r)
 	if token == "" {
-		return nil, &oauthError{"", "there is no access token"}
+		return issue{}, &oauthError{"", "there is no access token"}
 	}
 	p.mu.Lock()
 	out, known := p.accesses.get(token)
-	good := known && !out.grant.revoked
+	good := known && !out.grant.ended() && out.by != grantClient // which is about no user
 	p.mu.Unlock()
 	if !good {
-		return nil, &oauthError{"invalid_token", "the access token is unknown, expired or revoked"}
+		return issue{}, &oauthError{"invalid_token", "the access token is unknown, expired or revoked"}
 	}
 	jkt, failure := p.proof(r, token)
 	if failure == nil {
 		failure = out.bound.refuses(r, scheme, jkt)
 	}
-	return out.grant, failure
+	return out, failure
 }
 
 // challenge is RFC 6750 3: no error code when there was no token at all.
