@@ -2,8 +2,9 @@ package telemetry
 
 import (
 	"bufio"
-	"crypto/rand"
+	"context"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -19,41 +20,47 @@ const maxPath = 200
 // AccessLog gives every request an id of its own, whatever the browser sent: on the
 // answer as X-Request-Id, in the context for all lines logged on its behalf. When the
 // answer is over it logs one line: info, or error from status 500 on. Queries,
-// headers and user agents are not logged.
+// headers and user agents are not logged. It also counts the answer, as CountAs said.
 func AccessLog(logger *slog.Logger, now func() time.Time) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			id := strings.ToLower(rand.Text()[:16])
-			w.Header().Set(finding.RequestIDHeader, id)
-			r = r.WithContext(WithRequestID(r.Context(), id))
-			rec := &recorder{ResponseWriter: w}
-			start, path, done := now(), r.URL.EscapedPath(), false
+			start, line := now(), accessLine{id: newRequestID(), method: cut(r.Method), path: cut(r.URL.EscapedPath()), remote: peer(r.RemoteAddr)}
+			rec, outer, done := &recorder{ResponseWriter: w, id: [1]string{line.id}}, r.Context(), false
+			w.Header()[finding.RequestIDHeader] = rec.id[:]
 			defer func() { // deferred, since an aborted answer leaves by a panic
-				attrs := []slog.Attr{
-					slog.String("method", cut(r.Method)), slog.String("path", cut(path)),
-					slog.Int("status", rec.result(done)), slog.Int64("bytes", rec.bytes),
-					slog.Int64("duration_ms", now().Sub(start).Milliseconds()), slog.String("remote", peer(r.RemoteAddr)),
-				}
-				if !done {
-					attrs = append(attrs, slog.Bool("aborted", true))
-				}
-				level := slog.LevelInfo
-				if rec.status >= http.StatusInternalServerError {
-					level = slog.LevelError
-				}
-				logger.LogAttrs(r.Context(), level, "request", attrs...)
+				took := now().Sub(start)
+				rec.calls.count(rec.result(done), w.Header(), took)
+				line.status, line.bytes, line.took, line.aborted = rec.result(done), rec.bytes, took, !done
+				line.log(outer, logger)
 			}()
-			next.ServeHTTP(rec, r)
+			next.ServeHTTP(rec, r.WithContext(context.WithValue(outer, requestIDKey{}, &rec.id[0])))
 			done = true
 		})
 	}
+}
+
+// newRequestID is 80 random bits in base32: enough to find the lines of one request. It
+// is no secret.
+func newRequestID() string {
+	const digits = "abcdefghijklmnopqrstuvwxyz234567"
+	var text [16]byte
+	for i, high, low := 0, rand.Uint64(), rand.Uint64(); i < len(text); i += 2 {
+		text[i], text[i+1] = digits[high%32], digits[low%32]
+		high, low = high/32, low/32
+	}
+	return string(text[:])
 }
 
 func cut(s string) string { return s[:min(len(s), maxPath)] }
 
 // peer is the address without the port.
 func peer(remote string) string {
-	if addr, err := netip.ParseAddrPort(remote); err == nil {
+	addr, err := netip.ParseAddrPort(remote)
+	switch {
+	case err != nil:
+	case addr.Addr().Is4(): // there is one spelling
+		return remote[:strings.LastIndexByte(remote, ':')]
+	default:
 		return addr.Addr().Unmap().String()
 	}
 	return cut(remote)
@@ -65,6 +72,8 @@ type recorder struct {
 	http.ResponseWriter
 	status int // 0: nothing yet
 	bytes  int64
+	calls  *Calls // nil: not counted
+	id     [1]string
 }
 
 // result is the status to log: a handler that ended without a word answered 200.

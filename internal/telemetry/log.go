@@ -23,7 +23,8 @@ type Options struct {
 }
 
 // New returns a logger to w. JSON lines have UTC times in RFC 3339. A request id in
-// the context (WithRequestID) becomes the attribute request_id.
+// the context (WithRequestID) becomes the attribute request_id. Where w is a Buffer,
+// warnings and errors do not wait in it.
 func New(w io.Writer, o Options) *slog.Logger {
 	text := o.Format == "text" || o.Format != "json" && o.Terminal
 	options := &slog.HandlerOptions{Level: o.Level, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
@@ -35,33 +36,44 @@ func New(w io.Writer, o Options) *slog.Logger {
 		}
 		return slog.Time(a.Key, a.Value.Time().UTC().Truncate(time.Microsecond))
 	}}
+	buffer, _ := w.(*Buffer)
 	if text {
-		return slog.New(handler{slog.NewTextHandler(w, options)})
+		return slog.New(handler{Handler: slog.NewTextHandler(w, options), buffer: buffer})
 	}
-	return slog.New(handler{slog.NewJSONHandler(w, options)})
+	return slog.New(handler{Handler: slog.NewJSONHandler(w, options), buffer: buffer, plainJSON: buffer != nil})
 }
 
 type requestIDKey struct{}
 
 // WithRequestID returns ctx with the id that lines logged with it carry.
 func WithRequestID(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, requestIDKey{}, id)
+	return context.WithValue(ctx, requestIDKey{}, &id)
 }
 
 // handler adds the request id of the context; in a logger made by WithGroup the id
 // is in that group.
-type handler struct{ slog.Handler }
+type handler struct {
+	slog.Handler
+	buffer    *Buffer // nil: every line is written at once
+	plainJSON bool    // nothing is added to what a line has itself, and buffer is there
+}
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
-	if id, ok := ctx.Value(requestIDKey{}).(string); ok {
+	if id, ok := ctx.Value(requestIDKey{}).(*string); ok {
 		r = r.Clone()
-		r.AddAttrs(slog.String("request_id", id))
+		r.AddAttrs(slog.String("request_id", *id))
 	}
-	return h.Handler.Handle(ctx, r)
+	err := h.Handler.Handle(ctx, r)
+	if h.buffer != nil && r.Level >= slog.LevelWarn {
+		h.buffer.Flush()
+	}
+	return err
 }
 
 func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return handler{h.Handler.WithAttrs(attrs)}
+	return handler{Handler: h.Handler.WithAttrs(attrs), buffer: h.buffer}
 }
 
-func (h handler) WithGroup(name string) slog.Handler { return handler{h.Handler.WithGroup(name)} }
+func (h handler) WithGroup(name string) slog.Handler {
+	return handler{Handler: h.Handler.WithGroup(name), buffer: h.buffer}
+}

@@ -72,6 +72,8 @@ func TestSecretsAreCutOut(t *testing.T) {
 		{"token response as text", func(l *slog.Logger) { l.Info("m", "body", `{"refresh_token": "opaque-123", "scope":"openid"}`) }, "opaque-123", "openid"},
 		{"key access_token", func(l *slog.Logger) { l.Info("m", "access_token", "opaque-123") }, "opaque-123", "access_token"},
 		{"key in capitals with a hyphen", func(l *slog.Logger) { l.Info("m", "Set-Cookie", "opaque-123") }, "opaque-123", "Set-Cookie"},
+		{"key with a capital of another alphabet", func(l *slog.Logger) { l.Info("m", "coo\u212aie", "opaque-123") }, "opaque-123", "coo"},
+		{"long key", func(l *slog.Logger) { l.Info("m", "_____________________________________token", "opaque-123") }, "opaque-123", "token"},
 		{"key in camel case", func(l *slog.Logger) { l.Info("m", "clientSecret", "opaque-123") }, "opaque-123", "clientSecret"},
 		{"number under a secret key", func(l *slog.Logger) { l.Info("m", "code", 987654) }, "987654", "code"},
 		{"key within a group", func(l *slog.Logger) { l.Info("m", slog.Group("a", slog.Group("b", "id_token", "opaque-123"))) }, "opaque-123", "id_token"},

@@ -20,7 +20,10 @@ const maxFrames = 64
 func Recover(logger *slog.Logger, onPanic func(http.ResponseWriter, *http.Request)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			rec := &recorder{ResponseWriter: w}
+			rec, ok := w.(*recorder) // AccessLog's, unless something is between
+			if !ok {
+				rec = &recorder{ResponseWriter: w}
+			}
 			defer func() {
 				v := recover()
 				if v == nil {

@@ -8,17 +8,34 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 const redacted = "[redacted]"
-
-var separators = strings.NewReplacer("_", "", "-", "")
 
 // secretKey reports whether an attribute of this name is a secret whatever its
 // value, letter case, underscores and hyphens aside. "code" and "state" are the
 // protocol's; codes of the finding table are logged as "finding".
 func secretKey(key string) bool {
-	switch separators.Replace(strings.ToLower(key)) {
+	var folded [32]byte // longer than every name below
+	n := 0
+	for i := range len(key) {
+		switch c := key[i]; {
+		case c == '_' || c == '-':
+			continue
+		case c >= utf8.RuneSelf: // some of these are capitals of ASCII letters
+			lower := strings.ToLower(key)
+			return lower != key && secretKey(lower)
+		case n == len(folded):
+			return false
+		case 'A' <= c && c <= 'Z':
+			folded[n] = c + 'a' - 'A'
+		default:
+			folded[n] = c
+		}
+		n++
+	}
+	switch string(folded[:n]) {
 	case "authorization", "proxyauthorization", "cookie", "cookies", "setcookie",
 		"token", "tokens", "accesstoken", "refreshtoken", "idtoken", "idtokenhint", "logouttoken", "admintoken",
 		"secret", "clientsecret", "clientassertion", "assertion", "password", "passwd", "credential", "credentials",
@@ -44,6 +61,9 @@ var patterns = []*regexp.Regexp{
 // handlers escape C0 controls only, so C1 controls, DEL and invisible format
 // characters (bidi overrides) are written out here.
 func scrub(s string) string {
+	if word(s) {
+		return s
+	}
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if strings.ContainsAny(s, " :=\t\n") || strings.Contains(s, "eyJ") {
 		for _, p := range patterns {
@@ -62,6 +82,17 @@ func scrub(s string) string {
 		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// word reports whether s is visible ASCII in which no pattern could find anything: most
+// of what is logged, and the only text that an access line holds.
+func word(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || c == ':' || c == '=' || c == 'J' && i >= 2 && s[i-2:i] == "ey" {
+			return false
+		}
+	}
+	return true
 }
 
 func invisible(r rune) bool { return r >= 0x7f && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) }
