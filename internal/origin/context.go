@@ -7,9 +7,14 @@ import (
 
 type siteKey struct{}
 
-// WithSite returns a copy of r that remembers the public URL it arrived at.
+// ContextWithSite returns a copy of ctx that remembers the public URL a request arrived at.
+func ContextWithSite(ctx context.Context, s *Site) context.Context {
+	return context.WithValue(ctx, siteKey{}, s)
+}
+
+// WithSite is ContextWithSite for a copy of r.
 func WithSite(r *http.Request, s *Site) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), siteKey{}, s))
+	return r.WithContext(ContextWithSite(r.Context(), s))
 }
 
 // SiteOf returns the public URL that r arrived at. It panics when no WithSite came

@@ -34,7 +34,7 @@ func New(c Config) (*Policy, finding.Findings) {
 	}
 	p := &Policy{config: c, apps: map[string]Origin{}}
 	for _, o := range publics {
-		p.sites = append(p.sites, &Site{p, o, sameSite(c, o, crossSite)})
+		p.sites = append(p.sites, newSite(p, o, sameSite(c, o, crossSite)))
 	}
 	for _, o := range c.SPAOrigins {
 		p.apps[o.String()] = o
@@ -72,7 +72,7 @@ func (p *Policy) Site(a Arrival) (*Site, error) {
 	var insecure *Site
 	for _, s := range p.sites {
 		switch {
-		case !s.origin.at(a.Host):
+		case !s.at(a.Host):
 		case s.origin.Secure() && a.Scheme == "http":
 			insecure = s
 		case !s.origin.Secure() && a.Scheme == "https": // its cookies and redirect URI would be those of http
@@ -89,11 +89,11 @@ func (p *Policy) Site(a Arrival) (*Site, error) {
 	return nil, &Misdirected{Row: finding.HostUnknown, Canonical: p.sites[0].origin}
 }
 
-// at reports whether host is the Host header of a request to o, in any case and with
+// at reports whether host is the Host header of a request to s, in any case and with
 // or without the default port (RFC 9110 4.2.3).
-func (o Origin) at(host string) bool {
+func (s *Site) at(host string) bool {
 	host = lower(host)
-	return host == o.hostPort() || host == net.JoinHostPort(o.host, o.port)
+	return host == s.hosts[0] || host == s.hosts[1]
 }
 
 // aliased finds the loopback site that a.Host is another spelling of. From https

@@ -11,6 +11,9 @@ import (
 // CSRFHeader is the header an app must send with unsafe requests. Only "1" counts.
 const CSRFHeader = "X-CSRF"
 
+// csrfField is CSRFHeader as net/http spells it, so that no call has to find that out.
+var csrfField = http.CanonicalHeaderKey(CSRFHeader)
+
 // Navigation reports whether r is a top-level page load: Sec-Fetch-Mode says so, or,
 // without Fetch Metadata, it accepts HTML and has nothing that only scripts send. Only
 // navigations are ever redirected or given a page.
@@ -23,7 +26,7 @@ func Navigation(r *http.Request) bool {
 		dest := h.Get("Sec-Fetch-Dest")
 		return mode == "navigate" && (dest == "document" || dest == "")
 	}
-	if h.Get("Origin") != "" || h.Get(CSRFHeader) != "" || h.Get("X-Requested-With") == "XMLHttpRequest" {
+	if h.Get("Origin") != "" || h.Get(csrfField) != "" || h.Get("X-Requested-With") == "XMLHttpRequest" {
 		return false
 	}
 	return strings.Contains(strings.ToLower(strings.Join(h.Values("Accept"), ",")), "text/html")
@@ -53,7 +56,7 @@ var (
 // origin (RFC 10017 6.1.3.3, Fetch Metadata). Navigations are the caller's to judge:
 // Check treats them as any other request. The error's text is for the log.
 func (s *Site) Check(r *http.Request) error {
-	header := r.Header.Get(CSRFHeader) == "1"
+	header := r.Header.Get(csrfField) == "1"
 	// A value that is unknown, as any repeated one is, neither proves nor refutes.
 	fetchSite := strings.Join(r.Header.Values("Sec-Fetch-Site"), ",")
 	allowed := false
@@ -96,7 +99,7 @@ func webSocket(r *http.Request) bool {
 // letter.
 func (s *Site) allows(origin string) bool {
 	_, app := s.policy.apps[origin]
-	return app || origin == s.origin.String()
+	return app || origin == s.text
 }
 
 // CORS wraps next so that every answer to an app's origin can be read by it,

@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"net"
 	"net/http"
 	"time"
 )
@@ -10,13 +11,31 @@ type Site struct {
 	policy   *Policy
 	origin   Origin
 	sameSite Decision
+
+	// What every request asks for is made once.
+	text    string    // of origin
+	hosts   [2]string // Host headers, without and with the port
+	session Cookie
+}
+
+func newSite(p *Policy, o Origin, sameSite Decision) *Site {
+	s := &Site{policy: p, origin: o, sameSite: sameSite, text: o.String(), hosts: [2]string{o.hostPort(), net.JoinHostPort(o.host, o.port)}}
+	s.session = Cookie{s.baseName(), o.Secure(), sameSite.sameSite}
+	return s
 }
 
 // Origin is the public URL itself.
 func (s *Site) Origin() Origin { return s.origin }
 
+// Scheme is http or https.
+func (s *Site) Scheme() string { return s.origin.scheme }
+
+// HostPort is what follows the scheme in the public URL: with a port only when it is not
+// the scheme's own.
+func (s *Site) HostPort() string { return s.hosts[0] }
+
 // URL returns the absolute URL of a path below the prefix; path begins with /.
-func (s *Site) URL(path string) string { return s.origin.String() + s.policy.config.Prefix + path }
+func (s *Site) URL(path string) string { return s.text + s.policy.config.Prefix + path }
 
 // RedirectURI is the redirect_uri to register at every provider (OIDC Core
 // 3.1.2.1). It comes from the configuration alone, never from a request.
@@ -54,9 +73,7 @@ func (s *Site) baseName() string {
 }
 
 // Session is the session cookie.
-func (s *Site) Session() Cookie {
-	return Cookie{s.baseName(), s.origin.Secure(), s.sameSite.sameSite}
-}
+func (s *Site) Session() Cookie { return s.session }
 
 // TransactionPrefix begins the name of every sign-in transaction cookie.
 func (s *Site) TransactionPrefix() string { return s.baseName() + "-tx-" }
