@@ -28,7 +28,9 @@ type Config struct {
 	Session   Session
 	Providers []rp.Config
 	Upstreams []proxy.Route
-	Log       Log
+	// Assertions is how identity assertions for upstreams are signed.
+	Assertions Assertions
+	Log        Log
 }
 
 // Server is where Genkan listens.
@@ -51,6 +53,14 @@ type Session struct {
 	IdleTimeout     time.Duration
 	AbsoluteTimeout time.Duration
 	MaxPerUser      int // 0: no limit
+}
+
+// Assertions is how Genkan signs identity assertions.
+type Assertions struct {
+	// Keys are the operator's: the first signs, all are published. None: keys for Alg are
+	// derived from session.keys.
+	Keys []*keys.Signer
+	Alg  string // ES256, EdDSA
 }
 
 // Log is how the program logs.

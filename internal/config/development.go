@@ -29,7 +29,7 @@ func (l *loader) developmentDefaults() {
 	}
 	const demo = "/api/demo/"
 	if !slices.ContainsFunc(l.upstreams, func(o object) bool { return o.layers[0]["path"].text == demo }) {
-		l.upstreams = append(slices.Clone(l.upstreams), presumedObject(fmt.Sprintf("upstreams[%d].", len(l.upstreams)), map[string]string{"path": demo, "url": "http://127.0.0.1:9100/"}))
+		l.upstreams = append(slices.Clone(l.upstreams), presumedObject(fmt.Sprintf("upstreams[%d].", len(l.upstreams)), map[string]string{"path": demo, "url": "http://127.0.0.1:9100/", "auth": "required"}))
 	}
 }
 

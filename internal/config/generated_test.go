@@ -84,7 +84,7 @@ func TestSampleFileIsSound(t *testing.T) {
 	c := mustLoad(t, Sources{Dir: folder(t, map[string]string{"config/genkan.yaml": uncommented}), Environ: []string{
 		"GENKAN_SESSION_KEYS=" + keyOne, "OKTA_CLIENT_SECRET=x",
 	}})
-	if len(c.Upstreams) != 2 || len(c.Providers) != 1 {
+	if len(c.Upstreams) != 3 || len(c.Providers) != 1 {
 		t.Errorf("%d upstreams, %d providers", len(c.Upstreams), len(c.Providers))
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"genkan/internal/access"
 	"genkan/internal/finding"
 	"genkan/internal/origin"
 	"genkan/internal/proxy"
@@ -148,6 +150,17 @@ upstreams:
     timeout: 5s
     max_body: 512KiB
   - {path: /, url: "http://localhost:9100", auth: none}
+  - path: /api/exchanged/
+    url: https://orders.example/
+    token: exchange
+    exchange: {audience: orders, scope: orders.read orders.write, resource: ["https://orders.example"], requested_token_type: "urn:ietf:params:oauth:token-type:access_token"}
+    accept: [session, bearer]
+    audiences: [api://orders, orders]
+    introspection: okta
+    require: {scopes: [orders.read], groups: "sales, support", claims: {department: [sales, 7], active: true}, acr: ["urn:okta:loa:2fa:any"], max_age: 10m}
+    idle_timeout: 1h
+  - {path: /api/reports/, url: https://reports.example/, auth: required, token: client, client: {scope: reports.read, audience: reports, resource: "https://reports.example", provider: okta}}
+  - {path: /api/known/, url: https://known.example/, auth: required, token: assertion, audience: known}
 `
 
 func TestEverySettingReachesItsField(t *testing.T) {
@@ -178,12 +191,23 @@ func TestEverySettingReachesItsField(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	browsers := []proxy.Accept{"session"}
 	wantRoutes := []proxy.Route{
 		{Path: "/api/orders/", URL: &url.URL{Scheme: "https", Host: "orders.example:8443", Path: "/v1/"}, KeepPrefix: true, Methods: []string{"GET", "POST"},
-			Auth: "optional", Token: "none", Headers: map[string]string{"X-User": "sub"}, Navigate: true, Timeout: 5 * time.Second, MaxBody: 524288},
-		{Path: "/", URL: &url.URL{Scheme: "http", Host: "localhost:9100"}, Auth: "none", Token: "none", Timeout: 30 * time.Second, MaxBody: 10485760},
+			Auth: "optional", Token: "none", Headers: map[string]string{"X-User": "sub"}, Navigate: true, Accept: browsers, Timeout: 5 * time.Second, IdleTimeout: 15 * time.Minute, MaxBody: 524288},
+		{Path: "/", URL: &url.URL{Scheme: "http", Host: "localhost:9100"}, Auth: "none", Token: "none", Accept: browsers, Timeout: 30 * time.Second, IdleTimeout: 15 * time.Minute, MaxBody: 10485760},
+		{Path: "/api/exchanged/", URL: &url.URL{Scheme: "https", Host: "orders.example", Path: "/"}, Auth: "required", Token: "exchange",
+			Exchange: rp.ExchangeRequest{Audience: "orders", Scope: "orders.read orders.write", Resource: []string{"https://orders.example"}, RequestedTokenType: "urn:ietf:params:oauth:token-type:access_token"},
+			Accept:   []proxy.Accept{"session", "bearer"}, Bearer: access.BearerRule{Audiences: []string{"api://orders", "orders"}, Introspection: "okta"},
+			Require: access.Rules{Scopes: []string{"orders.read"}, Groups: []string{"sales", "support"}, Claims: map[string][]string{"department": {"sales", "7"}, "active": {"true"}},
+				ACR: []string{"urn:okta:loa:2fa:any"}, MaxAge: 10 * time.Minute}, Timeout: 30 * time.Second, IdleTimeout: time.Hour, MaxBody: 10485760},
+		{Path: "/api/reports/", URL: &url.URL{Scheme: "https", Host: "reports.example", Path: "/"}, Auth: "required", Token: "client", Provider: "okta",
+			Client: rp.ClientCredentials{Scope: "reports.read", Audience: "reports", Resource: []string{"https://reports.example"}},
+			Accept: browsers, Timeout: 30 * time.Second, IdleTimeout: 15 * time.Minute, MaxBody: 10485760},
+		{Path: "/api/known/", URL: &url.URL{Scheme: "https", Host: "known.example", Path: "/"}, Auth: "required", Token: "assertion", Audience: "known",
+			Accept: browsers, Timeout: 30 * time.Second, IdleTimeout: 15 * time.Minute, MaxBody: 10485760},
 	}
-	if diff := cmp.Diff(wantRoutes, c.Upstreams); diff != "" {
+	if diff := cmp.Diff(wantRoutes, c.Upstreams, cmpopts.IgnoreUnexported(proxy.Route{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -255,7 +279,7 @@ func TestVariablesOfKubernetesAndDockerAreNoSettings(t *testing.T) {
 
 func TestDevelopmentDefaults(t *testing.T) {
 	t.Parallel()
-	dir := folder(t, map[string]string{"config/genkan.yaml": "upstreams: [{path: /api/mine/, url: 'http://127.0.0.1:1/'}]"})
+	dir := folder(t, map[string]string{"config/genkan.yaml": "upstreams: [{path: /api/mine/, url: 'http://127.0.0.1:1/', auth: required}]"})
 	src := Sources{Dir: dir, Development: true}
 	c := mustLoad(t, src)
 	p, demo := c.Providers[0], c.Upstreams[1]
@@ -282,7 +306,7 @@ func TestDevelopmentDefaults(t *testing.T) {
 
 func TestDevelopmentKeepsWhatIsConfigured(t *testing.T) {
 	t.Parallel()
-	dir := folder(t, map[string]string{"config/genkan.yaml": "upstreams: [{path: /api/demo/, url: 'http://127.0.0.1:7/'}]"})
+	dir := folder(t, map[string]string{"config/genkan.yaml": "upstreams: [{path: /api/demo/, url: 'http://127.0.0.1:7/', auth: required}]"})
 	c := mustLoad(t, Sources{Dir: dir, Development: true, Environ: append([]string{"GENKAN_SPA_ORIGINS=http://localhost:3000"}, sound...)})
 	got := []any{c.Providers[0].Issuer, len(c.Providers), origins(c.Origin.SPAOrigins), c.Upstreams[0].URL.String(), len(c.Upstreams)}
 	want := []any{"https://idp.example/tenant", 1, []string{"http://localhost:3000"}, "http://127.0.0.1:7/", 1}

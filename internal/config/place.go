@@ -51,6 +51,8 @@ func (p *place) flatten(n node, path string, into layer) {
 			p.take(s, e, into)
 		case p.groups[key] && e.value.kind == scalar, p.groups[key] && e.value.kind == sequence:
 			p.wrong(p.where(key, e.line), e.value, "its settings below it, indented")
+		case p.groups[key] && len(e.value.entries) == 0 && p.fills(key):
+			p.l.add(finding.SettingInvalid.New(p.where(key, e.line), "nothing is below it", "Write a setting below it, or remove the key."))
 		case p.groups[key]:
 			p.flatten(e.value, key+".", into)
 		case p.base == "" && (key == "providers" || key == "upstreams"): // objects reads them
@@ -59,6 +61,16 @@ func (p *place) flatten(n node, path string, into layer) {
 				"Write "+p.nearest(key)+", the nearest known key, or remove it."))
 		}
 	}
+}
+
+// fills reports whether a group has settings that must not be left empty.
+func (p *place) fills(group string) bool {
+	for key, s := range p.known {
+		if s.filled && strings.HasPrefix(key, group+".") {
+			return true
+		}
+	}
+	return false
 }
 
 // nearest compares whole keys, and last words too, for a setting in the wrong group.
@@ -79,32 +91,51 @@ func (p *place) take(s setting, e entry, into layer) {
 	v := value{where: p.where(s.key, e.line), from: p.from(e.line)}
 	ok := true
 	switch {
+	case e.value.kind == empty && s.filled:
+		p.l.add(finding.SettingInvalid.New(v.where, "it has no value", "Write one, or remove the key."))
+		ok = false
 	case e.value.kind == empty:
 		return
 	case s.shape == list && e.value.kind == sequence:
-		v.list = []string{}
-		for _, item := range e.value.items {
-			text, read := p.text(v.where, item)
-			v.list, ok = append(v.list, text), ok && read
-		}
+		v.list, ok = p.texts(v.where, e.value)
 	case s.shape == pairs && e.value.kind == mapping:
 		v.pairs = map[string]string{}
 		for _, pair := range e.value.entries {
 			text, read := p.text(v.where, pair.value)
 			v.pairs[pair.key], ok = text, ok && read
 		}
-	case s.shape == pairs:
+	case s.shape == lists && e.value.kind == mapping:
+		v.lists = map[string][]string{}
+		for _, pair := range e.value.entries {
+			texts, read := p.texts(v.where, pair.value)
+			v.lists[pair.key], ok = texts, ok && read
+		}
+	case s.shape == pairs || s.shape == lists:
 		p.wrong(v.where, e.value, "names and values below it")
 		ok = false
 	default:
 		var text string
-		if text, ok = p.text(v.where, e.value); ok && text == "" {
+		if text, ok = p.text(v.where, e.value); ok && text == "" && !s.filled {
 			return
 		}
 		v = s.value(text, v.where, v.from)
 	}
 	v.bad = !ok
 	into[s.key] = v
+}
+
+// texts reads a list, or a text with commas.
+func (p *place) texts(where string, n node) (all []string, ok bool) {
+	if n.kind != sequence {
+		text, ok := p.text(where, n)
+		return splitList(text), ok
+	}
+	all, ok = []string{}, true
+	for _, item := range n.items {
+		text, read := p.text(where, item)
+		all, ok = append(all, text), ok && read
+	}
+	return all, ok
 }
 
 // text reads a single value and expands it.

@@ -35,6 +35,12 @@ func (s setting) printed(base string, o outcome) Value {
 			names[i] = name + ": " + o.pairs[name]
 		}
 		v.Text = "{" + strings.Join(names, ", ") + "}"
+	case s.shape == lists:
+		names := slices.Sorted(maps.Keys(o.lists))
+		for i, name := range names {
+			names[i] = name + ": [" + strings.Join(o.lists[name], ", ") + "]"
+		}
+		v.Text = "{" + strings.Join(names, ", ") + "}"
 	default:
 		v.Text = o.text
 	}

@@ -52,6 +52,11 @@ func assignSwitch(to *bool, v value) refusals {
 	return nil
 }
 
+func assignAnyType(to *bool, v value) refusals {
+	*to = v.text == "any"
+	return nil
+}
+
 func assignNot(to *bool, v value) refusals {
 	bad := assignBool(to, v)
 	*to = !*to

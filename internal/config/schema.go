@@ -88,13 +88,16 @@ func (s setting) schema() schema {
 		out["anyOf"] = []schema{{"type": "array", "items": schema{"anyOf": []schema{single, variable}}}, {"type": "string", "description": "comma-separated"}, null}
 	case pairs:
 		out["type"], out["additionalProperties"] = []string{"object", "null"}, schema{"type": []string{"string", "number", "boolean"}}
+	case lists:
+		some := schema{"anyOf": []schema{{"type": "array", "items": schema{"type": []string{"string", "number", "boolean"}}}, {"type": []string{"string", "number", "boolean"}}}}
+		out["type"], out["additionalProperties"] = []string{"object", "null"}, some
 	default:
 		out["anyOf"] = []schema{single, variable, null}
 	}
 	if s.def != "" {
 		out["default"] = s.defaultJSON()
 	}
-	if s.example != "" && s.shape != pairs {
+	if s.example != "" && s.shape != pairs && s.shape != lists {
 		out["examples"] = []string{s.example}
 	}
 	return out

@@ -20,6 +20,7 @@ const (
 	number
 	list  // in the environment comma-separated
 	pairs // name to value; YAML only
+	lists // name to several values; YAML only
 )
 
 // setting declares one setting: everything that is printed, generated or looked up
@@ -34,6 +35,7 @@ type setting struct {
 	lines    bool                     // it may have several lines
 	show     func(text string) string // what of a secret may be printed; nil: nothing
 	required bool
+	filled   bool // written without a value it is an error: a rule left empty would open a door
 	example  string
 	doc      string
 }
@@ -49,6 +51,7 @@ type value struct {
 	text  string
 	list  []string
 	pairs map[string]string
+	lists map[string][]string
 	where string // the key as the operator wrote it, with its place
 	from  string // default, file:line or environment
 	dir   string // what relative paths are relative to
@@ -84,6 +87,9 @@ func (v value) elements() []string {
 	}
 	for name, text := range v.pairs {
 		all = append(all, name, text)
+	}
+	for name, texts := range v.lists {
+		all = append(append(all, name), texts...)
 	}
 	return all
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,6 +154,34 @@ func TestLogoutTokensExpireUnlessSaidOtherwise(t *testing.T) {
 		p := mustLoad(t, byPreset(t, "generic", "name: x"+keys)).Providers[0]
 		if p.LogoutTokenNoExp != want || p.LogoutTokenType {
 			t.Errorf("%q: without exp %v, want %v; type %v, want false", keys, p.LogoutTokenNoExp, want, p.LogoutTokenType)
+		}
+	}
+}
+
+// TestAccessTokensOfPrograms: RFC 9068 holds unless said otherwise, and no setting allows what
+// cannot be allowed.
+func TestAccessTokensOfPrograms(t *testing.T) {
+	t.Parallel()
+	rows := []struct {
+		keys string
+		algs []string
+		any  bool
+	}{
+		{"", nil, false},
+		{", access_token_type: at+jwt", nil, false},
+		{", access_token_type: any, access_token_signing_algs: [PS256, EdDSA]", []string{"PS256", "EdDSA"}, true},
+	}
+	for _, row := range rows {
+		p := mustLoad(t, byPreset(t, "generic", "name: x"+row.keys)).Providers[0]
+		if p.AccessTokenAnyType != row.any || !slices.Equal(p.AccessTokenAlgs, row.algs) {
+			t.Errorf("%q: any type %v, algorithms %v", row.keys, p.AccessTokenAnyType, p.AccessTokenAlgs)
+		}
+	}
+	for _, keys := range []string{"access_token_type: JWT", "access_token_signing_algs: [none]", "access_token_signing_algs: HS256"} {
+		_, found := Load(byPreset(t, "generic", keys))
+		key, _, _ := strings.Cut(keys, ":")
+		if !found.Failed() || !strings.Contains(found.Error(), key) {
+			t.Errorf("%s: findings are %v", keys, found)
 		}
 	}
 }

@@ -136,6 +136,9 @@ func TestCallsCountAsActivity(t *testing.T) {
 			b, up := newBench(t), newUpstream(t, nil)
 			b.pass(10 * time.Minute)
 			send(t, b.call(t, "GET", b.front(t, up.route("/api/", auth(tt.auth))).URL+"/api/x", nil))
+			if err := b.sessions.Drain(t.Context()); err != nil { // it is written a little later
+				t.Fatal(err)
+			}
 			if b.store.touches != tt.want {
 				t.Errorf("%d touches", b.store.touches)
 			}
@@ -338,7 +341,13 @@ func TestRoutesThatCannotWorkAreRefused(t *testing.T) {
 		{"a password in the URL", func(r *proxy.Route) { r.URL, _ = url.Parse("http://u:p@h/") }, "user"},
 		{"a query in the URL", func(r *proxy.Route) { r.URL, _ = url.Parse("http://h/?a") }, "query"},
 		{"unknown auth", auth("maybe"), "auth"},
-		{"unknown token", token("exchange"), "token"},
+		{"unknown token", token("exchanged"), "token"},
+		{"a token that nothing gives", token("exchange"), "credentials"},
+		{"programs, and nobody to ask about them", func(r *proxy.Route) { r.Accept, r.Bearer.Audiences = bearers, []string{"api"} }, "access tokens"},
+		{"programs without audience", func(r *proxy.Route) { r.Accept = bearers }, "audience"},
+		{"an unknown kind of caller", func(r *proxy.Route) { r.Accept = []proxy.Accept{"robot"} }, "caller"},
+		{"rules for who may be nobody", func(r *proxy.Route) { r.Auth, r.Require.Groups = proxy.AuthOptional, []string{"ops"} }, "rules"},
+		{"Genkan's own token of nobody", token("client"), "provider"},
 		{"claim into Authorization", func(r *proxy.Route) { r.Headers = map[string]string{"authorization": "sub"} }, "authorization"},
 		{"claim into Host", func(r *proxy.Route) { r.Headers = map[string]string{"Host": "sub"} }, "Host"},
 		{"claim into a bad name", func(r *proxy.Route) { r.Headers = map[string]string{"X User": "sub"} }, "X User"},

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"genkan/internal/access"
+	"genkan/internal/credential"
 	"genkan/internal/keys"
 	"genkan/internal/origin"
 	"genkan/internal/proxy"
@@ -29,6 +31,7 @@ type bench struct {
 	sessions *session.Manager
 	store    *flakyStore
 	provider *fakeProvider
+	tokens   *fakeEndpoint
 	site     *origin.Site
 	cookie   *http.Cookie // of alice, signed in
 	log      *lockedBuffer
@@ -39,7 +42,7 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{now: time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC), provider: &fakeProvider{}, log: &lockedBuffer{}}
+	b := &bench{now: time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC), provider: &fakeProvider{}, tokens: &fakeEndpoint{}, log: &lockedBuffer{}}
 	own, err := origin.Parse(public)
 	if err != nil {
 		t.Fatal(err)
@@ -107,13 +110,23 @@ func grant(expiry time.Time, access, refresh string) rp.Grant {
 func (b *bench) handler(t testing.TB, transport http.RoundTripper, routes ...proxy.Route) *proxy.Handler {
 	t.Helper()
 	h, err := proxy.New(proxy.Config{
-		Routes: routes, Sessions: b.sessions, Transport: transport,
+		Routes: routes, Sessions: b.sessions, Transport: transport, Credentials: b.credentials(),
+		Bearer: access.NewBearer([]access.Provider{b.tokens}, b.clock),
 		Logger: telemetry.New(b.log, telemetry.Options{Format: "json"}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// credentials signs with a key of its own.
+func (b *bench) credentials() *credential.Source {
+	signers := []*keys.Signer{keys.NewSigner()}
+	return credential.New(credential.Config{
+		Providers: map[string]credential.Provider{"idp": {Endpoint: b.tokens}}, Issuer: public,
+		Signers: func() []*keys.Signer { return signers }, Now: b.clock,
+	})
 }
 
 // front serves routes as the program does: access log, recovery, security headers
@@ -271,11 +284,11 @@ func (s *flakyStore) Load(ctx context.Context, key session.Key) (session.Row, er
 	return s.Store.Load(ctx, key)
 }
 
-func (s *flakyStore) Touch(ctx context.Context, key session.Key, seen, idle time.Time) error {
+func (s *flakyStore) Touch(ctx context.Context, all []session.Activity) error {
 	s.mu.Lock()
-	s.touches++
+	s.touches += len(all)
 	s.mu.Unlock()
-	return s.Store.Touch(ctx, key, seen, idle)
+	return s.Store.Touch(ctx, all)
 }
 
 // fakeProvider renews as a test tells it to.
@@ -301,6 +314,42 @@ func (p *fakeProvider) Refresh(_ context.Context, prev rp.Grant) (rp.Grant, erro
 }
 
 func (p *fakeProvider) Revoke(context.Context, keys.Secret, string) error { return nil }
+
+// fakeEndpoint gives and judges tokens as a test tells it to.
+type fakeEndpoint struct {
+	mu        sync.Mutex
+	exchanges []string // subject token and what was asked for
+	clients   []string // scopes asked for
+	exchange  func(subject rp.Tokens) (rp.Tokens, error)
+	client    func() (rp.Tokens, error)
+	judge     func(token string, audiences []string) (rp.Access, error)
+}
+
+func (e *fakeEndpoint) ID() string { return "idp" }
+
+func (e *fakeEndpoint) Issuer() string { return "https://idp.example" }
+
+func (e *fakeEndpoint) Exchange(_ context.Context, subject rp.Tokens, what rp.ExchangeRequest) (rp.Tokens, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.exchanges = append(e.exchanges, subject.Access.Reveal()+" for "+what.Audience)
+	return e.exchange(subject)
+}
+
+func (e *fakeEndpoint) ClientTokens(_ context.Context, _ keys.Secret, what rp.ClientCredentials) (rp.Tokens, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.clients = append(e.clients, what.Scope)
+	return e.client()
+}
+
+func (e *fakeEndpoint) VerifyAccess(_ context.Context, raw string, audiences []string) (rp.Access, error) {
+	return e.judge(raw, audiences)
+}
+
+func (e *fakeEndpoint) Introspect(_ context.Context, token keys.Secret, audiences []string) (rp.Access, error) {
+	return e.judge(token.Reveal(), audiences)
+}
 
 // lockedBuffer is a log that several goroutines write.
 type lockedBuffer struct {

@@ -5,13 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"strings"
 	"time"
 
+	"genkan/internal/access"
 	"genkan/internal/finding"
 	"genkan/internal/origin"
 	"genkan/internal/session"
@@ -21,31 +20,58 @@ import (
 // with a new token.
 const replayable = 64 << 10
 
-var errTimeout = errors.New("no answer within the route's time-out")
+var (
+	errTimeout = errors.New("no answer within the route's time-out")
+	errStatus  = errors.New("the upstream's status is none of an answer (RFC 9110 15)")
+)
 
-// call is one request on its way to an upstream: the reverse proxy's hooks.
+// call is one request on its way to an upstream, and the answer on its way back.
 type call struct {
 	*Handler
 	w        http.ResponseWriter // the browser's
 	in       *http.Request       // as it arrived
 	route    *Route
-	session  *session.Session // nil: none
-	patience *patience        // of the attempt under way
-	upload   *upload          // the body, when it is streamed
-	ctx      context.Context  // of this call alone
-	end      func()           // breaks the call off, both ways
+	caller   *access.Caller          // nil: nobody is known
+	ctx      context.Context         // of this call alone
+	breakOff context.CancelCauseFunc // ends it, both ways
+	patience patience                // until the answer begins
+	upload   *upload                 // the body, when it is streamed
+	stream   stream                  // the answer, when it goes on for long
+	trailer  http.Header             // of the request, as it goes out
 }
 
-func (h *Handler) forward(w http.ResponseWriter, r *http.Request, route *Route, s *session.Session) {
-	ctx, end := context.WithCancel(r.Context())
-	defer end()
-	c := &call{Handler: h, w: w, in: r, route: route, session: s, ctx: ctx, end: end}
-	proxy := httputil.ReverseProxy{
-		Rewrite: c.rewrite, Transport: c, ModifyResponse: c.filter, ErrorHandler: c.failed,
-		BufferPool: &h.buffers, ErrorLog: h.errorLog,
+func (h *Handler) forward(w http.ResponseWriter, r *http.Request, route *Route, caller *access.Caller) {
+	c := &call{Handler: h, w: w, in: r, route: route, caller: caller}
+	c.ctx, c.breakOff = context.WithCancelCause(r.Context())
+	c.patience.call, c.stream.call = c, c
+	defer c.leave()
+	out := c.request()
+	res, err := c.send(out)
+	if err != nil {
+		c.failed(err)
+		return
 	}
-	defer c.abandonUpload(linger)
-	proxy.ServeHTTP(&answer{ResponseWriter: w, header: http.Header{}, navigate: route.Navigate, begin: c.closeAfter}, c.withBody(r.WithContext(ctx)))
+	defer res.Body.Close()
+	if err := c.filter(res); err != nil {
+		c.failed(err)
+		return
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		c.tunnel(res)
+		return
+	}
+	c.answer(res)
+}
+
+// leave is the end of the call, however it ends.
+func (c *call) leave() {
+	c.stream.leave()
+	c.patience.stop()
+	if c.upload != nil {
+		_ = c.upload.Close() // the transport may read on for a while
+		c.abandonUpload(linger)
+	}
+	c.breakOff(nil)
 }
 
 // closeAfter is called before the answer. net/http would first read on in a body
@@ -67,60 +93,76 @@ func (c *call) abandonUpload(within time.Duration) {
 	}
 }
 
-// relays reports whether the session's token goes along.
-func (c *call) relays() bool { return c.session != nil && c.route.Token == TokenRelay }
-
-// withBody bounds the body of r, which is the caller's own copy: a small one is read
-// now, so that it can be sent twice; a larger one is streamed and watched.
-func (c *call) withBody(r *http.Request) *http.Request {
-	if r.ContentLength == 0 || r.Body == nil {
-		return r
+// live is the session that the call is made with, nil without one.
+func (c *call) live() *session.Session {
+	if c.caller == nil {
+		return nil
 	}
-	if r.ContentLength < 0 || r.ContentLength > replayable || !c.relays() {
-		c.upload = &upload{body: r.Body, left: c.route.MaxBody, call: c}
-		r.Body = c.upload
-		return r
+	return c.caller.Session
+}
+
+// request is the upstream's.
+func (c *call) request() *http.Request {
+	out := c.in.WithContext(c.ctx)
+	out.URL, out.Host, out.RequestURI, out.Close = c.route.target(c.in.URL), "", "", false
+	out.Header = c.inbound(c.in.Header)
+	if c.trailer = c.announced(); c.trailer != nil {
+		out.ContentLength = -1 // HTTP/1.1 has trailers only after chunks
+	}
+	out.Trailer = c.trailer
+	c.setBody(out)
+	if isWebSocket(c.in) { // any other upgrade (h2c) would be a tunnel past every check
+		out.Header["Connection"], out.Header["Upgrade"] = upgrade, webSocket
+	}
+	site := origin.SiteOf(c.in)
+	peer, _, _ := net.SplitHostPort(c.in.RemoteAddr)
+	ours := [...]string{site.HostPort(), site.Scheme(), peer}
+	out.Header["X-Forwarded-Host"], out.Header["X-Forwarded-Proto"] = ours[0:1:1], ours[1:2:2]
+	if peer != "" {
+		out.Header["X-Forwarded-For"] = ours[2:3:3]
+	}
+	if id := c.w.Header()[finding.RequestIDHeader]; len(id) > 0 {
+		out.Header[finding.RequestIDHeader] = id
+	}
+	c.identify(out.Header)
+	return out
+}
+
+// Values of headers of many calls, shared: they are replaced, never changed.
+var upgrade, webSocket = []string{"Upgrade"}, []string{"websocket"}
+
+// setBody bounds the body of a request: a small one is read now, so that it can be sent
+// twice; a larger one is streamed and watched.
+func (c *call) setBody(out *http.Request) {
+	if c.in.ContentLength == 0 || c.in.Body == nil {
+		out.Body = nil
+		return
+	}
+	if c.in.ContentLength < 0 || c.in.ContentLength > replayable || len(c.in.Trailer) > 0 || !c.renews() {
+		c.upload = &upload{body: c.in.Body, left: c.route.MaxBody, call: c}
+		out.Body = c.upload
+		return
 	}
 	control := http.NewResponseController(c.w)
 	_ = control.SetReadDeadline(time.Now().Add(c.route.Timeout)) // not every test's writer has one
-	data, err := io.ReadAll(r.Body)
+	data, err := io.ReadAll(c.in.Body)
 	if err != nil {
 		panic(http.ErrAbortHandler) // the browser broke off
 	}
 	_ = control.SetReadDeadline(time.Time{})
-	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
-	r.Body, _ = r.GetBody()
-	return r
-}
-
-// rewrite makes the upstream's request.
-func (c *call) rewrite(p *httputil.ProxyRequest) {
-	out, site := p.Out, origin.SiteOf(c.in)
-	out.URL, out.Host, out.Trailer = c.route.target(c.in.URL), "", nil
-	c.cutInbound(out.Header, c.route)
-	if !isWebSocket(c.in) { // any other upgrade (h2c) would be a tunnel past every check
-		out.Header.Del("Connection")
-		out.Header.Del("Upgrade")
-	}
-	scheme, host, _ := strings.Cut(site.Origin().String(), "://")
-	out.Header.Set("X-Forwarded-Host", host)
-	out.Header.Set("X-Forwarded-Proto", scheme)
-	if peer, _, err := net.SplitHostPort(c.in.RemoteAddr); err == nil {
-		out.Header.Set("X-Forwarded-For", peer)
-	}
-	if id := c.w.Header().Get(finding.RequestIDHeader); id != "" {
-		out.Header.Set(finding.RequestIDHeader, id)
-	}
-	if c.session != nil {
-		c.identify(out.Header)
-	}
+	out.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
+	out.Body, _ = out.GetBody()
 }
 
 // identify sets the route's claim headers. A claim that does not fit into a header is
 // left out, since a service must not read half of it.
 func (c *call) identify(header http.Header) {
+	if c.caller == nil {
+		return
+	}
 	for name, claim := range c.route.Headers {
-		text, fits := claimText(c.session.Grant.Identity, claim)
+		header.Del(name)
+		text, fits := access.HeaderText(c.caller.Identity, claim)
 		if fits {
 			if text != "" {
 				header.Set(name, text)
@@ -134,10 +176,12 @@ func (c *call) identify(header http.Header) {
 	}
 }
 
-// isWebSocket uses origin.Site.Check's own words, so that no upgrade escapes its
-// Origin rule.
+// isWebSocket asks for more than origin.Site.Check does, so that no upgrade escapes its
+// Origin rule. A body could still be read when the connection has become a WebSocket.
 func isWebSocket(r *http.Request) bool {
-	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	asked := r.Header["Upgrade"]
+	return len(asked) == 1 && strings.EqualFold(asked[0], "websocket") && r.Method == http.MethodGet && r.ContentLength == 0 &&
+		listed(r.Header["Connection"], "upgrade")
 }
 
 // discard ends an answer nobody will read; a short one leaves the connection usable.
@@ -149,25 +193,26 @@ func discard(res *http.Response) {
 // attempt is one exchange, given up when it stands still for the route's time-out
 // before the response header is there.
 func (c *call) attempt(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context()) // ends with the request
-	c.patience = newPatience(c.route.Timeout, func() {
-		cancel(errTimeout)
-		c.abandonUpload(0) // the transport does not return while it reads the body
-	})
-	res, err := c.transport.RoundTrip(req.WithContext(ctx))
-	c.patience.stop()
-	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
-		err = errTimeout
+	c.patience.begin()
+	res, err := c.transport.RoundTrip(req)
+	if err != nil {
+		c.patience.stop()
+		if errors.Is(context.Cause(c.ctx), errTimeout) {
+			err = errTimeout
+		}
 	}
 	return res, err
 }
 
 // failed answers when there is no answer of the upstream. Addresses and causes are
 // for the log.
-func (c *call) failed(_ http.ResponseWriter, _ *http.Request, err error) {
+func (c *call) failed(err error) {
 	var network net.Error
+	var full errNoPlace
 	c.closeAfter()
 	switch {
+	case errors.As(err, &full):
+		c.refuse(c.w, c.in, full.row, err)
 	case c.upload != nil && c.upload.tooLarge():
 		c.refuse(c.w, c.in, finding.BodyTooLarge, err)
 	case errors.Is(err, errTimeout): // before the next: a read that is broken off ends the context
@@ -176,7 +221,7 @@ func (c *call) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 		c.refuse(c.w, c.in, finding.UpstreamNonce, err)
 	case c.in.Context().Err() != nil || c.upload != nil && c.upload.broken():
 		panic(http.ErrAbortHandler) // nobody is listening, or nobody who speaks HTTP
-	case errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrNone):
+	case errors.Is(err, session.ErrExpired) || errors.Is(err, session.ErrNone) || errors.As(err, new(*errStepUp)) || credentialFailed(err):
 		c.deny(c.w, c.in, err)
 	case errors.As(err, &network) && network.Timeout():
 		c.refuse(c.w, c.in, finding.UpstreamTimeout, err)
@@ -185,42 +230,34 @@ func (c *call) failed(_ http.ResponseWriter, _ *http.Request, err error) {
 	}
 }
 
-// outlives reports whether an answer goes on for as long as both sides like.
-func outlives(res *http.Response) bool {
-	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
-	return res.StatusCode == http.StatusSwitchingProtocols || kind == "text/event-stream"
-}
-
-// endWithSession breaks the call off when its session ends, on whatever replica: what goes on
-// under a session does not go on without it. It returns when the call is over.
-func (c *call) endWithSession() {
-	for e := range c.sessions.Watch(c.ctx, c.session) {
-		if e.Kind == session.EventEnded {
-			c.log.InfoContext(c.ctx, "stream ended with its session", "session", c.session.ID, "reason", string(e.Reason), "route", c.route.Path)
-			c.end()
-		}
-	}
-}
-
 // filter makes an upstream's answer fit for the app's origin.
 func (c *call) filter(res *http.Response) error {
+	if err := c.demandsStepUp(res); err != nil {
+		return err
+	}
+	switch {
+	case res.StatusCode == http.StatusSwitchingProtocols && !c.switches(res):
+		return errSwitch
+	case res.StatusCode < 200 && res.StatusCode != http.StatusSwitchingProtocols:
+		return errStatus
+	}
 	cutOutbound(res.Header)
-	if c.session != nil && outlives(res) {
-		go c.endWithSession()
+	if err := c.follow(res); err != nil || res.StatusCode == http.StatusSwitchingProtocols {
+		return err
 	}
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		return nil
-	}
-	for _, name := range []string{"Location", "Content-Location"} {
-		if value := c.route.relocate(res.Header.Get(name)); value != "" {
-			res.Header.Set(name, value)
+	for _, name := range [...]string{"Location", "Content-Location"} {
+		if len(res.Header[name]) == 0 {
 			continue
 		}
-		res.Header.Del(name)
+		if value := c.route.relocate(res.Header[name][0]); value != "" {
+			res.Header[name] = []string{value}
+			continue
+		}
+		delete(res.Header, name)
 	}
 	if len(res.Header["Content-Type"]) == 0 && res.ContentLength != 0 {
 		res.Header.Set("Content-Type", "application/octet-stream") // else net/http would guess, perhaps HTML
 	}
-	keepPrivate(res.Header, c.route.Auth != AuthNone)
+	keepPrivate(res.Header, c.route)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,8 +19,32 @@ var (
 	errEncoded = errors.New("the path holds an encoded slash or is encoded twice")
 	errBytes   = errors.New("the path holds a backslash, a control character or no UTF-8")
 	errSegment = errors.New("the path holds an empty or a dot segment")
-	errRoute   = errors.New("the path belongs to another route once its parameters are cut")
+	errQuery   = errors.New("the query holds a blank or a #, as no browser sends them")
+	errRoute   = errors.New("the path belongs to another route as some services read it")
 )
+
+var encodedTwice = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+
+// plain reports whether every program reads a path as one and the same place: small
+// letters, digits, and dots inside of names alone, without an escape.
+func plain(u *url.URL) bool {
+	if u.RawPath != "" || u.Opaque != "" || u.User != nil || u.Host != "" {
+		return false
+	}
+	before := byte(0)
+	for i := range len(u.Path) {
+		c := u.Path[i]
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '~':
+		case c == '.' && before != '/':
+		case c == '/' && before != '/' && before != '.':
+		default:
+			return false
+		}
+		before = c
+	}
+	return before != '.' && strings.HasPrefix(u.Path, "/")
+}
 
 // ambiguous refuses every path that two programs could read as two places: what the
 // route is chosen by must be what the service sees (RFC 10017 6.1.3.6).
@@ -31,11 +56,8 @@ func ambiguous(r *http.Request) error {
 	if strings.Contains(strings.ToLower(u.EscapedPath()), "%2f") {
 		return errEncoded
 	}
-	lower := strings.ToLower(u.Path)
-	for _, again := range []string{"%2e", "%2f", "%5c", "%25", "%00"} {
-		if strings.Contains(lower, again) {
-			return errEncoded
-		}
+	if encodedTwice.MatchString(u.Path) {
+		return errEncoded
 	}
 	if !utf8.ValidString(u.Path) || strings.ContainsFunc(u.Path, func(r rune) bool { return r == '\\' || unicode.IsControl(r) }) {
 		return errBytes
@@ -50,11 +72,14 @@ func ambiguous(r *http.Request) error {
 	return nil
 }
 
-// withoutParameters is path as Java servers match it.
-func withoutParameters(path string) string {
-	segments := strings.Split(path, "/")
+// lenient is path as the least strict service matches it: Java servers cut parameters
+// off, Windows blanks and dots at the end of a name, and Express and ASP.NET do not tell
+// capitals from small letters.
+func lenient(path string) string {
+	segments := strings.Split(strings.ToLower(path), "/")
 	for i, segment := range segments {
-		segments[i], _, _ = strings.Cut(segment, ";")
+		segment, _, _ = strings.Cut(segment, ";")
+		segments[i] = strings.TrimRight(segment, ". ")
 	}
 	return strings.Join(segments, "/")
 }
@@ -66,30 +91,33 @@ func hostOf(r *http.Request) string {
 }
 
 // covers reports whether path belongs to the route.
-func (r *Route) covers(path string) bool {
-	return strings.HasPrefix(path, r.Path) || path+"/" == r.Path
+func (r *Route) covers(path string) bool { return covers(r.Path, path) }
+
+func covers(prefix, path string) bool {
+	return strings.HasPrefix(path, prefix) || len(path)+1 == len(prefix) && prefix[:len(path)] == path
 }
 
 // target is where a covered URL leads. The escapes of the path are those that were
 // received, and the query is forwarded byte for byte.
 func (r *Route) target(in *url.URL) *url.URL {
-	raw := strings.TrimSuffix(r.URL.EscapedPath(), "/")
-	if r.KeepPrefix {
-		raw += in.EscapedPath()
-	} else {
-		// The prefix may have been written with escapes, but its slashes are slashes.
-		parts := strings.SplitN(in.EscapedPath(), "/", strings.Count(r.Path, "/")+1)
-		rest := ""
-		if len(parts) > strings.Count(r.Path, "/") {
-			rest = parts[len(parts)-1]
-		}
-		raw += "/" + rest
+	raw := in.EscapedPath()
+	if !r.KeepPrefix {
+		raw = afterSlashes(raw, strings.Count(r.Path, "/")) // the prefix may have been written with escapes, but its slashes are slashes
 	}
+	raw = r.base + "/" + strings.TrimPrefix(raw, "/")
 	path, err := url.PathUnescape(raw)
 	if err != nil {
 		panic(err) // both halves are escaped paths of parsed URLs
 	}
 	return &url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: path, RawPath: raw, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
+}
+
+// afterSlashes is what follows the first n slashes of path, "" when it has fewer.
+func afterSlashes(path string, n int) string {
+	for ; n > 0; n-- {
+		_, path, _ = strings.Cut(path, "/")
+	}
+	return path
 }
 
 // relocate turns an address of the upstream into the one a browser reaches it by, so
@@ -104,7 +132,7 @@ func (r *Route) relocate(location string) string {
 		return location
 	}
 	path := cmp.Or(u.EscapedPath(), "/")
-	rest, below := strings.CutPrefix(path, strings.TrimSuffix(r.URL.EscapedPath(), "/")+"/")
+	rest, below := strings.CutPrefix(path, r.base+"/")
 	switch public := r.Path != "/" && r.covers(u.Path); { // a service may know its public prefix
 	case public || !below:
 	case r.KeepPrefix:

@@ -106,6 +106,12 @@ func TestAmbiguousPathsNeverLeave(t *testing.T) {
 		{"a parameter hides the whole prefix", "/api/orders;x=1"},
 		{"a parameter in the middle of the prefix", "/api;x/orders/7"},
 		{"an encoded semicolon hides the prefix", "/api/orders%3bx/7"},
+		{"capitals hide the prefix", "/api/Orders/7"},
+		{"capitals hide the whole prefix", "/API/ORDERS"},
+		{"an encoded capital", "/api/%4frders/7"},
+		{"a dot hides the prefix", "/api/orders./7"},
+		{"a blank hides the prefix", "/api/orders%20/7"},
+		{"a letter encoded twice hides the prefix", "/api/%256frders/7"},
 		{"encoded twice, slash", "/api/orders/..%252fadmin"},
 		{"encoded twice, dots", "/api/orders/%252e%252e/admin"},
 		{"encoded twice, backslash", "/api/orders/a%255cb"},
@@ -151,11 +157,9 @@ func TestTheLongestPrefixWins(t *testing.T) {
 		{"/api/orders/7", true, inner, "/7"},
 		{"/api/orders", true, inner, "/"},
 		{"/api/orders2", true, outer, "/orders2"},
-		{"/api/Orders/7", true, outer, "/Orders/7"},
 		{"/api", true, outer, "/"},
 		{"/apis", false, nil, ""},
 		{"/", false, nil, ""},
-		{"/API/orders/7", false, nil, ""},
 	}
 	for _, tt := range tests {
 		if got := h.Match(httptest.NewRequest("GET", public+tt.path, nil)); got != tt.match {

@@ -7,6 +7,10 @@ import (
 	"net"
 	"net/http"
 	"testing"
+
+	"github.com/coder/websocket"
+
+	"genkan/internal/proxy"
 )
 
 // echo answers any upgrade and sends back what it gets.
@@ -77,6 +81,39 @@ func TestUpgrades(t *testing.T) {
 			_, _ = io.WriteString(conn, "ping\n")
 			if line, err := in.ReadString('\n'); line != "ping\n" {
 				t.Errorf("%q %v", line, err)
+			}
+		})
+	}
+}
+
+func TestAWebSocketOfAnotherOriginIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*proxy.Route)
+	}{
+		{"auth required", func(*proxy.Route) {}},
+		{"auth optional", auth(proxy.AuthOptional)},
+		{"pages may be opened", navigate},
+		{"programs may call", programs},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b, up := newBench(t), newChat(t)
+			front := b.front(t, up.route("/api/", tt.change))
+			for _, header := range []http.Header{
+				{"Origin": {"http://evil.example"}}, {"Origin": {"null"}}, {}, {"X-Csrf": {"1"}},
+				{"Origin": {"http://evil.example"}, "Sec-Fetch-Mode": {"navigate"}, "Accept": {"text/html"}},
+				{"Origin": {"http://evil.example"}, "Sec-Fetch-Mode": {"websocket"}, "Sec-Fetch-Site": {"same-origin"}},
+			} {
+				header.Set("Cookie", b.cookie.String())
+				_, res, err := websocket.Dial(t.Context(), front.URL+"/api/socket", &websocket.DialOptions{HTTPHeader: header})
+				if err == nil || res == nil || res.StatusCode != http.StatusForbidden {
+					t.Errorf("%v: %v %v", header, res, err)
+				}
+			}
+			if len(up.seen()) != 0 {
+				t.Error("one arrived")
 			}
 		})
 	}

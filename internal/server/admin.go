@@ -24,7 +24,7 @@ const (
 )
 
 // Admin is the admin listener's handler: /healthz says that the process runs,
-// /readyz that it can serve, /admin/ is the administration of sessions. A provider
+// /readyz that it can serve, /metrics counts for Prometheus, /admin/ is the administration of sessions. A provider
 // that is down does not make it unready: sessions go on without it.
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
@@ -38,6 +38,11 @@ func (s *Server) Admin() http.Handler {
 			return
 		}
 		plain(w, "ready")
+	})
+	metrics := s.Metrics.Handler()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		metrics.ServeHTTP(w, r)
 	})
 	mux.Handle("/admin/", s.administration())
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { finding.NotFound.Problem("").Write(w) })

@@ -13,6 +13,7 @@ import (
 	"genkan/internal/origin"
 	"genkan/internal/rp"
 	"genkan/internal/session"
+	"genkan/internal/telemetry"
 )
 
 // maxCallback bounds the body of a form_post, in bytes.
@@ -115,6 +116,7 @@ func (s *Server) finish(c *gin.Context, t transaction, response url.Values, mode
 		return
 	}
 	s.unhush(c)
+	s.Metrics.SignIn(client.ID(), telemetry.SignedIn)
 	s.Logger.InfoContext(c.Request.Context(), "signed in", audit(live)...)
 	redirect(c, http.StatusSeeOther, s.safeReturn(c, t.ReturnURL)) // 303: a form_post must not be sent again
 }

@@ -102,13 +102,21 @@ func (v verdicts) byFault(t *testing.T) map[string]string {
 	return all
 }
 
+// ofUpstreams names the faults of tokens got for upstreams, or brought by programs. No
+// sign-in meets them: package app has their verdicts, and fails for one that is missing.
+func ofUpstreams(name string) bool {
+	kind, _, _ := strings.Cut(name, "-")
+	return slices.Contains([]string{"exchange", "client", "bearer", "introspect"}, kind)
+}
+
 func TestEveryFaultHasAVerdict(t *testing.T) {
 	t.Parallel()
 	judged := signInFaults.byFault(t)
 	for _, others := range []verdicts{renewalFaults, logoutFaults, ownTests} {
 		maps.Copy(judged, others.byFault(t))
 	}
-	if known := devidp.FaultNames(); !slices.Equal(slices.Sorted(maps.Keys(judged)), known) {
+	known := slices.DeleteFunc(devidp.FaultNames(), ofUpstreams)
+	if !slices.Equal(slices.Sorted(maps.Keys(judged)), known) {
 		for _, name := range known {
 			if _, ok := judged[name]; !ok {
 				t.Errorf("%s has no verdict", name)

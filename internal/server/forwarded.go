@@ -2,48 +2,69 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"genkan/internal/origin"
 )
 
 // hop is what a proxy says of the request it received.
 type hop struct{ client, host, scheme string }
 
-type schemeKey struct{}
+// via is how a request came here, where there is more to say than the public URL that
+// origin.SiteOf knows.
+type via struct {
+	proxy  bool                // by a trusted proxy
+	astray *origin.Misdirected // nil: it was sent to a public URL
+}
+
+type viaKey struct{}
 
 // forward lets what a trusted proxy says take the place of what the connection shows:
-// the client's address, the host and the scheme the browser used. It comes before
-// everything else, so that nothing below reads a forwarding header again. From any
-// other peer these headers mean nothing.
+// the client's address, the host and the scheme the browser used; and finds the public URL
+// that was meant. It comes before everything else, so that nothing below reads a forwarding
+// header again. From any other peer these headers mean nothing.
 func (s *Server) forward(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		scheme := ""
+		came, arrival, remote := via{}, origin.Arrival{Host: r.Host}, r.RemoteAddr
 		if r.TLS != nil {
-			scheme = "https"
+			arrival.Scheme = "https"
 		}
-		r = r.WithContext(r.Context()) // a copy: the caller's stays as it is
-		if peer, ok := address(r.RemoteAddr); ok && s.trusted(peer) {
+		if s.fromProxy(r.RemoteAddr) {
+			came.proxy = true
 			said := s.told(r.Header)
 			if client, ok := address(said.client); ok {
-				r.RemoteAddr = net.JoinHostPort(client.String(), "0")
+				remote = net.JoinHostPort(client.String(), "0")
 			}
 			if said.host != "" {
-				r.Host = said.host
+				arrival.Host = said.host
 			}
 			if proto := strings.ToLower(said.scheme); proto == "http" || proto == "https" {
-				scheme = proto
+				arrival.Scheme = proto
 			}
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), schemeKey{}, scheme)))
+		ctx := r.Context()
+		if site, err := s.Policy.Site(arrival); err == nil {
+			ctx = origin.ContextWithSite(ctx, site)
+		} else {
+			errors.As(err, &came.astray) // Site has no other error
+		}
+		if came != (via{}) {
+			ctx = context.WithValue(ctx, viaKey{}, came)
+		}
+		r = r.WithContext(ctx) // a copy: the caller's stays as it is
+		r.Host, r.RemoteAddr = arrival.Host, remote
+		next.ServeHTTP(w, r)
 	})
 }
 
-// scheme is how the browser sent r: http, https, or "" when nobody trusted said so.
-func scheme(r *http.Request) string {
-	known, _ := r.Context().Value(schemeKey{}).(string)
-	return known
+// viaOf is how r came here.
+func viaOf(r *http.Request) via {
+	came, _ := r.Context().Value(viaKey{}).(via)
+	return came
 }
 
 // told reads the forwarding headers. X-Forwarded-* go before Forwarded (RFC 7239), and
@@ -126,6 +147,15 @@ func address(text string) (netip.Addr, bool) {
 	}
 	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
 	return addr.Unmap().WithZone(""), err == nil
+}
+
+// fromProxy reports whether the peer at remote is a trusted proxy.
+func (s *Server) fromProxy(remote string) bool {
+	if len(s.TrustedProxies) == 0 {
+		return false
+	}
+	peer, ok := address(remote)
+	return ok && s.trusted(peer)
 }
 
 // trusted reports whether a peer's forwarding headers count.

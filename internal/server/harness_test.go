@@ -25,6 +25,7 @@ import (
 	"genkan/internal/rp"
 	"genkan/internal/server"
 	"genkan/internal/session"
+	"genkan/internal/telemetry"
 )
 
 const testKey = "rv6wWm8XcXWn2hIE5wDmjcPLGzO0uxBTtJ7o5ZrJ0pQ="
@@ -53,6 +54,7 @@ type options struct {
 	random    func(int) int
 	keys      []string     // default testKey
 	store     *faultyStore // default a new one
+	metrics   *telemetry.Metrics
 }
 
 // deadIssuer refuses connections: nothing listens on port 1 of the loopback.
@@ -107,7 +109,7 @@ func newFixture(t testing.TB, o options) *fixture {
 		Sessions: session.New(session.Config{
 			Store: f.store, Ring: ring, Deployment: policy.Canonical().Origin().String(), Providers: renewers, Now: o.now, Logger: logger,
 		}),
-		AdminToken: keys.NewSecret(o.admin), Now: o.now, Random: o.random, Logger: logger,
+		AdminToken: keys.NewSecret(o.admin), Now: o.now, Random: o.random, Logger: logger, Metrics: o.metrics,
 	})
 	if err != nil {
 		t.Fatal(err)

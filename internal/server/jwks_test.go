@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -84,7 +86,7 @@ func TestThePublicKeysOfAllProvidersArePublishedAndNothingPrivate(t *testing.T) 
 	})
 	r := f.do(http.MethodGet, jwksURL)
 	body := bodyOf(t, r)
-	if r.StatusCode != 200 || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Cache-Control") != "public, max-age=300" || len(r.Header["Set-Cookie"]) > 0 {
+	if r.StatusCode != 200 || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Cache-Control") != "public, max-age=120" || len(r.Header["Set-Cookie"]) > 0 {
 		t.Errorf("%d %v", r.StatusCode, r.Header)
 	}
 	var set struct{ Keys []map[string]any }
@@ -154,6 +156,7 @@ func TestTwoKeysOfOneIdAreRefusedAtStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var assertions func() []*keys.Signer
 	start := func(first, second any) error {
 		policy, _ := origin.New(origin.Config{PublicURLs: origins(t, []string{"http://localhost:8000"})})
 		var clients []*rp.Client
@@ -164,7 +167,7 @@ func TestTwoKeysOfOneIdAreRefusedAtStart(t *testing.T) {
 			}
 			clients = append(clients, client)
 		}
-		_, err := server.New(server.Config{Policy: policy, Providers: clients})
+		_, err := server.New(server.Config{Policy: policy, Providers: clients, AssertionKeys: assertions})
 		return err
 	}
 	if err := start(made["P-256"], other); err == nil || !strings.Contains(err.Error(), `kid "1"`) {
@@ -173,6 +176,98 @@ func TestTwoKeysOfOneIdAreRefusedAtStart(t *testing.T) {
 	if err := start(other, other); err != nil {
 		t.Errorf("one key for two providers: %v", err)
 	}
+	assertions = func() []*keys.Signer { return named(made["P-256"]) }
+	if err := start(other, other); err == nil || !strings.Contains(err.Error(), "assertions.private_key_file: another key has the kid \"1\"") {
+		t.Errorf("a key of assertions with the id of a provider's: %v", err)
+	}
+}
+
+func ringOf(t *testing.T, all ...string) *keys.Ring {
+	t.Helper()
+	var secrets []keys.Secret
+	for _, key := range all {
+		secrets = append(secrets, keys.NewSecret(key))
+	}
+	ring, err := keys.Parse(secrets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+// published is the ids of a server's set, and for how many seconds it may be kept.
+func published(t *testing.T, f *fixture) (ids []string, maxAge int) {
+	t.Helper()
+	r := f.do(http.MethodGet, jwksURL)
+	var set struct{ Keys []struct{ Kid string } }
+	if err := json.Unmarshal([]byte(bodyOf(t, r)), &set); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscanf(r.Header.Get("Cache-Control"), "public, max-age=%d", &maxAge); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range set.Keys {
+		ids = append(ids, key.Kid)
+	}
+	return ids, maxAge
+}
+
+func TestKeysOfAssertionsArePublishedBesideThoseOfProviders(t *testing.T) {
+	t.Parallel()
+	made := signersOf(t, privateKeys(t)["P-256"])
+	f, ring := newFixture(t, options{providers: []rp.Config{keyProvider("one", made)}}), ringOf(t, keys.Generate())
+	f.AssertionKeys = func() []*keys.Signer { return append(ring.Signers("EdDSA"), made...) }
+	got, _ := published(t, f)
+	if diff := cmp.Diff([]string{made[0].KeyID(), ring.Signers("EdDSA")[0].KeyID()}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Two replicas learn of a new session key at different times. Whoever has the set of either
+// of them, for as long as it may be kept, has the key of whatever either of them signs.
+func TestAKeptSetHasEveryKeyThatSigns(t *testing.T) {
+	t.Parallel()
+	replicas := []*fixture{newFixture(t, options{}), newFixture(t, options{})}
+	before, after := keys.Generate(), keys.Generate()
+	synctest.Test(t, func(t *testing.T) {
+		const step, sealAfter, lag = 5, 5 * time.Minute, 2 * time.Minute
+		rings := []*keys.Ring{ringOf(t, before), ringOf(t, before)}
+		type moment struct {
+			sets    [2][]string
+			signers [2]string
+		}
+		var seen []moment
+		age := 0
+		for second := 0; second < 1200; second += step {
+			for i, at := range []time.Duration{5 * time.Minute, 5*time.Minute + lag} {
+				if time.Duration(second)*time.Second == at {
+					rings[i].Replace(ringOf(t, after, before), sealAfter)
+				}
+			}
+			var now moment
+			for i, f := range replicas {
+				f.AssertionKeys = func() []*keys.Signer { return rings[i].Signers("ES256") }
+				now.sets[i], age = published(t, f)
+				now.signers[i] = rings[i].Signers("ES256")[0].KeyID()
+			}
+			seen = append(seen, now)
+			time.Sleep(step * time.Second)
+		}
+		if last := seen[len(seen)-1].signers; last[0] == seen[0].signers[0] || last[0] != last[1] || age == 0 {
+			t.Fatal("the new key never signs")
+		}
+		for fetched, then := range seen {
+			for used := fetched; used < len(seen) && (used-fetched)*step <= age; used++ {
+				for _, set := range then.sets {
+					for _, signer := range seen[used].signers {
+						if !slices.Contains(set, signer) {
+							t.Fatalf("a set of second %d lacks the key that signs in second %d", fetched*step, used*step)
+						}
+					}
+				}
+			}
+		}
+	})
 }
 
 func TestNothingHereSaysThatItIsAnAuthorizationServer(t *testing.T) {

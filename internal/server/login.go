@@ -210,6 +210,7 @@ func (s *Server) failProvider(c *gin.Context, client *rp.Client, err error) {
 			detail = failure.Code + " has a value that cannot be used." // Code is the parameter's name
 		}
 	}
+	s.Metrics.SignIn(client.ID(), row.Name)
 	s.fail(c, row, detail, "provider", client.ID(), "error", err)
 }
 

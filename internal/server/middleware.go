@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -11,33 +10,57 @@ import (
 
 	"genkan/internal/finding"
 	"genkan/internal/origin"
+	"genkan/internal/telemetry"
 )
 
-// resolveSite finds the public URL a request was sent to, or refuses it
+// arrived has the router's handlers see only requests to a public URL.
+func (s *Server) arrived(c *gin.Context) {
+	if !s.arrive(c.Writer, c.Request) {
+		c.Abort()
+	}
+}
+
+// arrive reports whether a request was sent to a public URL, or answers that it was not
 // (RFC 9110 15.5.20). A navigation to another spelling of the loopback address is
 // sent to the canonical one before any cookie is set.
-func (s *Server) resolveSite(c *gin.Context) {
-	site, err := s.Policy.Site(origin.Arrival{Host: c.Request.Host, Scheme: scheme(c.Request)})
-	if err == nil {
-		c.Request = origin.WithSite(c.Request, site)
-		return
+func (s *Server) arrive(w http.ResponseWriter, r *http.Request) bool {
+	m := viaOf(r).astray
+	if m == nil {
+		return true
 	}
-	var m *origin.Misdirected
-	errors.As(err, &m) // Site has no other error
-	s.Logger.WarnContext(c.Request.Context(), "request for a host that is not public",
-		"finding", m.Row.Code, "host", cut(c.Request.Host), "canonical", m.Canonical.String(), "fix", m.Row.Fix)
-	target := c.Request.URL.RequestURI()
-	if m.Redirect && origin.Navigation(c.Request) && strings.HasPrefix(target, "/") { // an opaque one has no slash and could go on with @host
-		redirect(c, http.StatusTemporaryRedirect, m.Canonical.String()+target)
-		return
-	}
-	c.Abort()
+	limitBoth(w, r)
+	s.Logger.WarnContext(r.Context(), "request for a host that is not public",
+		"finding", m.Row.Code, "host", cut(r.Host), "canonical", m.Canonical.String(), "fix", m.Row.Fix)
+	target := r.URL.RequestURI()
 	detail := "Open " + m.Canonical.String() + " instead."
-	if origin.Navigation(c.Request) {
-		s.page(c.Writer, m.Row.Status, errorPage(m.Row, detail, c.Writer.Header().Get(finding.RequestIDHeader), link{"Go there", m.Canonical.String() + "/"}))
-		return
+	switch {
+	case m.Redirect && origin.Navigation(r) && strings.HasPrefix(target, "/"): // an opaque one has no slash and could go on with @host
+		w.Header().Set("Location", m.Canonical.String()+target)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	case origin.Navigation(r):
+		s.page(w, m.Row.Status, errorPage(m.Row, detail, w.Header().Get(finding.RequestIDHeader), link{"Go there", m.Canonical.String() + "/"}))
+	default:
+		m.Row.Problem(detail).Write(w)
 	}
-	m.Row.Problem(detail).Write(c.Writer)
+	return false
+}
+
+// counted counts answers by the endpoint's pattern; what is none is "other", unless an
+// upstream says better. ready is to be called when all endpoints are known.
+func (s *Server) counted(e *gin.Engine) (count gin.HandlerFunc, ready func()) {
+	calls := map[string]*telemetry.Calls{"": s.Metrics.Calls("other")}
+	count = func(c *gin.Context) {
+		endpoint := c.FullPath()
+		if endpoint == "" && s.asksByPath(c.Request) { // by a method that the router does not know
+			endpoint = s.Policy.Prefix() + callPath
+		}
+		telemetry.CountAs(c.Writer, calls[endpoint])
+	}
+	return count, func() {
+		for _, endpoint := range e.Routes() {
+			calls[endpoint.Path] = s.Metrics.Calls(endpoint.Path)
+		}
+	}
 }
 
 // apiPolicy is the Content-Security-Policy of everything that is no page: nothing
@@ -47,18 +70,23 @@ const apiPolicy = "default-src 'none'; base-uri 'none'; form-action 'none'; fram
 // secure sets the headers that every answer carries (ASVS 5.0 V3.4). Handlers of
 // pages replace the Content-Security-Policy by their own.
 func (s *Server) secure(next http.Handler) http.Handler {
-	https := s.Policy.Canonical().Origin().Secure()
+	common := http.Header{
+		"Content-Security-Policy":      {apiPolicy},
+		"X-Content-Type-Options":       {"nosniff"},
+		"Referrer-Policy":              {"same-origin"},
+		"Cross-Origin-Opener-Policy":   {"same-origin"},
+		"Cross-Origin-Resource-Policy": {"same-origin"},
+	}
+	if s.Policy.Canonical().Origin().Secure() {
+		common["Strict-Transport-Security"] = []string{"max-age=31536000"}
+	}
+	vary := []string{"Sec-Fetch-Site, Sec-Fetch-Mode, Origin"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", apiPolicy)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Add("Vary", "Sec-Fetch-Site, Sec-Fetch-Mode, Origin")
-		if https {
-			h.Set("Strict-Transport-Security", "max-age=31536000")
+		for name, value := range common {
+			h[name] = value // shared: Set and Add make another one
 		}
+		h["Vary"] = append(h["Vary"], vary...)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -96,14 +124,17 @@ const (
 	answerLimit = 2 * time.Minute
 )
 
+// unlimit is for streams, which have limits of their own.
+func unlimit(c *gin.Context) { deadlines(c.Writer, c.Request, time.Time{}, time.Time{}) }
+
 // limit bounds the waits for a browser that stalls, which net/http does not: it reads
 // a body that a handler left before it answers, and writes for as long as it takes.
-func limit(c *gin.Context) {
-	deadlines(c.Writer, c.Request, time.Now().Add(bodyLimit), time.Now().Add(answerLimit))
-}
+func limit(c *gin.Context) { limitBoth(c.Writer, c.Request) }
 
-// unlimit is for uploads and streams, which have limits of their own.
-func unlimit(c *gin.Context) { deadlines(c.Writer, c.Request, time.Time{}, time.Time{}) }
+func limitBoth(w http.ResponseWriter, r *http.Request) {
+	now := time.Now()
+	deadlines(w, r, now.Add(bodyLimit), now.Add(answerLimit))
+}
 
 func deadlines(w http.ResponseWriter, r *http.Request, body, answer time.Time) {
 	control := http.NewResponseController(w) // its errors: not every test's writer has deadlines

@@ -16,7 +16,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -31,19 +30,14 @@ import (
 	"genkan/internal/telemetry"
 )
 
-// Upstreams is what lies behind Genkan; *proxy.Handler is one.
-type Upstreams interface {
-	http.Handler
-	// Match reports whether the request's path belongs to an upstream.
-	Match(r *http.Request) bool
-}
-
 // Config is a Server's. Policy, Sessions and Ring are required.
 type Config struct {
-	Policy         *origin.Policy
-	Sessions       *session.Manager
-	Ring           *keys.Ring
-	Providers      []*rp.Client   // the first is the default
+	Policy    *origin.Policy
+	Sessions  *session.Manager
+	Ring      *keys.Ring
+	Providers []*rp.Client // the first is the default
+	// AssertionKeys are published beside those of Providers; nil: there are none.
+	AssertionKeys  func() []*keys.Signer
 	SPA            fs.FS          // nil: no files are served
 	TrustedProxies []netip.Prefix // whose forwarding headers count
 	// AdminToken opens /admin/ of the admin listener; without one only this machine may.
@@ -51,8 +45,9 @@ type Config struct {
 	Now        func() time.Time
 	// Random returns a number from 0 to n-1, by which browsers come back at different
 	// instants; math/rand's by default.
-	Random func(n int) int
-	Logger *slog.Logger
+	Random  func(n int) int
+	Logger  *slog.Logger
+	Metrics *telemetry.Metrics // nil: nothing is counted
 }
 
 // Server answers browsers. All it keeps between requests is how many streams of events
@@ -62,7 +57,6 @@ type Server struct {
 	Config
 	spa     *spa
 	streams *streams
-	jwks    []byte // what /.well-known/jwks.json answers
 
 	signIns, callbacks, frames *limiter
 
@@ -87,8 +81,7 @@ func New(c Config) (*Server, error) {
 		signIns: newLimiter(signInInterval, signInBurst), callbacks: newLimiter(signInInterval, signInBurst), frames: newLimiter(frameInterval, frameBurst),
 		backchannelGates: newGates(c.Providers), revocationGates: newGates(c.Providers), frontchannelGate: newGate(),
 	}
-	var err error
-	if s.jwks, err = publicKeys(c.Providers); err != nil {
+	if _, err := s.publicKeys(); err != nil {
 		return nil, err
 	}
 	if c.SPA != nil {
@@ -108,7 +101,8 @@ func (s *Server) Handler(upstreams Upstreams) http.Handler {
 	gin.SetMode(gin.ReleaseMode)
 	e := gin.New()
 	e.RedirectTrailingSlash, e.HandleMethodNotAllowed = false, true
-	e.Use(limit, s.resolveSite)
+	counted, ready := s.counted(e)
+	e.Use(counted, limit, s.arrived)
 
 	bff := e.Group(s.Policy.Prefix(), noStore)
 	bff.GET("/login", noPrefetch, s.login)
@@ -122,6 +116,8 @@ func (s *Server) Handler(upstreams Upstreams) http.Handler {
 	bff.DELETE("/sessions", s.checked, detached, s.endOthers)
 	bff.DELETE("/sessions/:id", s.checked, detached, s.endSession)
 	bff.GET("/events", s.checked, s.events)
+	bff.GET("/auth", s.auth)
+	bff.Any(callPath, s.auth) // and noMethod
 	bff.POST("/logout", s.checked, detached, s.logout)
 	bff.GET("/logout", noPrefetch, detached, s.logoutPage)
 	bff.GET("/logout/callback", s.logoutCallback)
@@ -130,32 +126,35 @@ func (s *Server) Handler(upstreams Upstreams) http.Handler {
 	bff.POST("/global-token-revocation", detached, s.revokeAll)
 	e.GET(s.Policy.Prefix()+"/assets/:name", s.asset)
 	e.GET(jwksPath, s.showKeys)
-	e.NoRoute(func(c *gin.Context) { s.fallback(c, upstreams) })
-	e.NoMethod(func(c *gin.Context) { s.fail(c, finding.MethodNotAllowed, "") })
+	ready()
+	e.NoRoute(s.fallback)
+	e.NoMethod(s.noMethod)
 
-	var h http.Handler = e
-	h = s.secure(h)
+	h := s.secure(s.dispatch(e, upstreams))
 	h = telemetry.Recover(s.Logger, func(w http.ResponseWriter, _ *http.Request) { finding.Internal.Problem("").Write(w) })(h)
 	h = s.Policy.CORS(h)
 	return s.forward(telemetry.AccessLog(s.Logger, s.Now)(h))
 }
 
-// fallback serves what is no endpoint of Genkan: an upstream, else a file of the app.
-// Neither has a part in what lies under the prefix.
-func (s *Server) fallback(c *gin.Context, upstreams Upstreams) {
-	clean := path.Clean("/" + c.Request.URL.Path)
-	own := strings.HasPrefix(clean+"/", s.Policy.Prefix()+"/") || metadata(clean)
-	switch {
-	case !own && upstreams != nil && upstreams.Match(c.Request):
-		c.Status(http.StatusOK) // gin presets 404 here; the upstream's status replaces this
-		unlimit(c)
-		defer limit(c) // what is left of both
-		upstreams.ServeHTTP(c.Writer, c.Request)
-	case !own && s.spa != nil && s.spa.serve(c.Writer, c.Request):
-	default:
+// fallback serves what is no endpoint of Genkan and no upstream: a file of the app. It has
+// no part in what lies under the prefix.
+func (s *Server) fallback(c *gin.Context) {
+	if s.ownPath(c.Request.URL.Path) || s.spa == nil || !s.spa.serve(c.Writer, c.Request) {
 		s.fail(c, finding.NotFound, "")
 	}
 	c.Abort()
+}
+
+// noMethod answers for a method that no endpoint of the path has. Envoy asks by the method
+// of the call, and apps have more of them than a router knows (WebDAV).
+func (s *Server) noMethod(c *gin.Context) {
+	if !s.asksByPath(c.Request) {
+		s.fail(c, finding.MethodNotAllowed, "")
+		return
+	}
+	c.Writer.Header().Del("Allow") // the router's
+	noStore(c)
+	s.auth(c)
 }
 
 // returnKey is where handlers leave a checked return URL for "try again".

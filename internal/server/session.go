@@ -117,7 +117,7 @@ func (s *Server) refresh(c *gin.Context) {
 func (s *Server) live(c *gin.Context) (*session.Session, error) {
 	live, err := s.Sessions.Load(c.Request)
 	if err == nil && c.Query("slide") != "false" {
-		s.Sessions.Active(c.Request.Context(), live)
+		live = s.Sessions.Active(live)
 	}
 	return live, err
 }

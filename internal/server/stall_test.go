@@ -16,12 +16,13 @@ import (
 func TestAStalledBodyIsNotWaitedForForever(t *testing.T) {
 	t.Parallel()
 	for name, request := range map[string]string{
-		"a form that stops":      "POST /bff/callback HTTP/1.1\nHost: localhost:8000\nContent-Type: application/x-www-form-urlencoded\nContent-Length: 1000\n\nstate=",
-		"a body nobody reads":    "POST /bff/refresh HTTP/1.1\nHost: localhost:8000\nContent-Length: 1000\n\n{",
-		"chunks that stop":       "POST /bff/logout HTTP/1.1\nHost: localhost:8000\nTransfer-Encoding: chunked\n\n5\nhe",
-		"no endpoint":            "POST /nothing HTTP/1.1\nHost: localhost:8000\nContent-Length: 1000\n\n",
-		"a foreign host":         "POST / HTTP/1.1\nHost: evil.example\nContent-Length: 1000\n\n",
-		"an upstream that fails": "POST /panic HTTP/1.1\nHost: localhost:8000\nContent-Length: 1000\n\n",
+		"a form that stops":          "POST /bff/callback HTTP/1.1\nHost: localhost:8000\nContent-Type: application/x-www-form-urlencoded\nContent-Length: 1000\n\nstate=",
+		"a body nobody reads":        "POST /bff/refresh HTTP/1.1\nHost: localhost:8000\nContent-Length: 1000\n\n{",
+		"chunks that stop":           "POST /bff/logout HTTP/1.1\nHost: localhost:8000\nTransfer-Encoding: chunked\n\n5\nhe",
+		"no endpoint":                "POST /nothing HTTP/1.1\nHost: localhost:8000\nContent-Length: 1000\n\n",
+		"a foreign host":             "POST / HTTP/1.1\nHost: evil.example\nContent-Length: 1000\n\n",
+		"an upstream's foreign host": "POST /panic HTTP/1.1\nHost: evil.example\nContent-Length: 1000\n\n",
+		"an upstream that fails":     "POST /panic HTTP/1.1\nHost: localhost:8000\nContent-Length: 1000\n\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+
+	"genkan/internal/keys"
 )
 
 const (
-	// cacheSize bounds what opened sessions may take of the memory, in bytes as
-	// counted by weigh.
-	cacheSize = 128 << 20
+	// defaultCacheSize is Config.CacheSize where none is given.
+	defaultCacheSize = 128 << 20
 	// readAgain is after how long an opened session is read anew although nobody has
 	// told of a change: activity on other replicas, and a notice that got lost.
 	readAgain = time.Minute
@@ -29,14 +30,14 @@ type entry struct {
 	weight  uint32
 }
 
-func newCache() *cache {
+func newCache(size uint64) *cache {
 	return &cache{otter.Must(&otter.Options[Key, *entry]{
-		MaximumWeight: cacheSize,
+		MaximumWeight: size,
 		Weigher:       func(_ Key, e *entry) uint32 { return e.weight },
 	})}
 }
 
-// session returns a copy of what is kept under key, if stamp still is its row's.
+// session returns what is kept under key, if stamp still is its row's. It is shared.
 func (c *cache) session(key Key, stamp uint64, now time.Time) (*Session, bool) {
 	e, ok := c.entries.GetIfPresent(key)
 	if !ok {
@@ -46,8 +47,7 @@ func (c *cache) session(key Key, stamp uint64, now time.Time) (*Session, bool) {
 	if e.stamp != stamp || now.Sub(e.read) >= readAgain || !now.Before(s.Idle) || !now.Before(s.Expires) {
 		return nil, false
 	}
-	copied := *s
-	return &copied, true
+	return s, true
 }
 
 // keep takes s, which the caller does not change any more.
@@ -56,12 +56,26 @@ func (c *cache) keep(key Key, s *Session, stamp uint64, now time.Time) {
 	c.entries.Set(key, &entry{session: &kept, stamp: stamp, read: now, weight: weigh(s)})
 }
 
-// touched moves the activity of the session that is kept under key.
-func (c *cache) touched(key Key, seen, idle time.Time) {
+// touched moves the activity of the session that is kept.
+func (c *cache) touched(a Activity) {
+	c.change(a.Key, func(s *Session) { s.active(a.Seen, a.Idle) })
+}
+
+// untouched takes a back, which the store does not know.
+func (c *cache) untouched(a noted) {
+	c.change(a.Key, func(s *Session) {
+		if s.row.Seen.Equal(a.Seen) { // else later activity waits
+			s.active(a.before.Seen, a.before.Idle)
+		}
+	})
+}
+
+// change puts a changed copy in the place of the session that is kept under key.
+func (c *cache) change(key Key, by func(*Session)) {
 	c.entries.ComputeIfPresent(key, func(e *entry) (*entry, otter.ComputeOp) {
-		kept, moved := *e, *e.session
-		moved.active(seen, idle)
-		kept.session = &moved
+		kept, s := *e, *e.session
+		by(&s)
+		kept.session = &s
 		return &kept, otter.WriteOp
 	})
 }
@@ -87,14 +101,23 @@ func (c *cache) purge(stamp func(Key) (uint64, bool), now time.Time) {
 
 // weigh estimates the bytes that s takes in memory.
 func weigh(s *Session) uint32 {
-	const fixed = 1 << 10 // structs, times, map headers
+	const (
+		fixed = 1 << 10 // structs, times, map headers
+		claim = 100     // its place in the map, two headers and what allocation rounds up
+		one   = 24      // the same of a text in a list
+	)
 	t, who := s.Grant.Tokens, s.Grant.Identity
-	n := fixed + len(t.Access.Reveal()) + len(t.Refresh.Reveal()) + len(t.ID.Reveal()) + len(s.Agent)
-	for name, value := range who.Claims {
-		n += len(name) + len(value) + 64
+	n := fixed + len(s.Agent) + len(who.Nonce)
+	for _, secret := range []keys.Secret{t.Access, t.Refresh, t.ID, t.Key} {
+		n += len(secret.Reveal())
 	}
-	for _, scope := range t.Scope {
-		n += len(scope) + 16
+	for name, value := range who.Claims {
+		n += len(name) + len(value) + claim
+	}
+	for _, list := range [][]string{t.Scope, who.Audience, who.AMR} {
+		for _, text := range list {
+			n += len(text) + one
+		}
 	}
 	return uint32(n)
 }

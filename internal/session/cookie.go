@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"encoding/hex"
 	"errors"
+	"iter"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -39,24 +41,72 @@ func (m *Manager) Get(r *http.Request, name string) (*sessions.Session, error) {
 func (m *Manager) New(r *http.Request, name string) (*sessions.Session, error) {
 	g := sessions.NewSession(m, name)
 	g.Options, g.IsNew = &sessions.Options{}, true
-	cookies := r.CookiesNamed(name)
-	for _, c := range cookies[:min(len(cookies), maxCookies)] {
-		plain, err := m.Ring.OpenText(purposeCookie, m.Deployment+" "+name, c.Value)
+	secret, s, err := m.ofCookie(r, name)
+	switch {
+	case errors.Is(err, ErrNone):
+		return g, nil
+	case err != nil:
+		return g, err
+	}
+	own := *s
+	g.IsNew, g.ID = false, s.ID
+	g.Values[idKey{}], g.Values[valueKey{}] = secret, &own
+	return g, nil
+}
+
+// Load returns the live session of the browser that sent r, ErrNone, or ErrStore. Until r
+// is answered it is the one Session of r, which End brings up to date.
+func (m *Manager) Load(r *http.Request) (*Session, error) {
+	g, err := m.Get(r, origin.SiteOf(r).Session().Name)
+	if err != nil {
+		return nil, err
+	}
+	if s, ok := g.Values[valueKey{}].(*Session); ok {
+		return s, nil
+	}
+	return nil, ErrNone
+}
+
+// Peek is Load for those who use the session and do not change it: it is shared by all who
+// ask. It goes past the registry, which costs more than all the rest: every call to an upstream comes here.
+func (m *Manager) Peek(r *http.Request) (*Session, error) {
+	_, s, err := m.ofCookie(r, origin.SiteOf(r).Session().Name)
+	return s, err
+}
+
+// ofCookie tries the cookies of that name.
+func (m *Manager) ofCookie(r *http.Request, name string) (id, *Session, error) {
+	tried := 0
+	for value := range cookiesNamed(r, name) {
+		if tried++; tried > maxCookies {
+			break
+		}
+		plain, err := m.Ring.OpenText(purposeCookie, m.Deployment+" "+name, value)
 		if err != nil || len(plain) != len(id{}) {
 			continue
 		}
-		s, err := m.load(r.Context(), id(plain).key())
-		switch {
-		case errors.Is(err, ErrNone):
+		secret := id(plain)
+		s, err := m.load(r.Context(), secret.key())
+		if errors.Is(err, ErrNone) {
 			continue
-		case err != nil:
-			return g, err
 		}
-		g.IsNew, g.ID = false, s.ID
-		g.Values[idKey{}], g.Values[valueKey{}] = id(plain), s
-		return g, nil
+		return secret, s, err
 	}
-	return g, nil
+	return id{}, nil, ErrNone
+}
+
+// cookiesNamed are the values of the cookies of that name (RFC 6265 5.4), as they were sent:
+// what is none of ours does not open.
+func cookiesNamed(r *http.Request, name string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range r.Header["Cookie"] {
+			for pair := range strings.SplitSeq(line, ";") {
+				if n, value, found := strings.Cut(strings.TrimSpace(pair), "="); found && n == name && !yield(value) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Save implements sessions.Store: it writes the record and the cookie, or, with a

@@ -3,16 +3,14 @@ package session
 // ProbeKey is what a store is asked for that may be down.
 var ProbeKey = probeKey
 
-// LimitCache makes the cache of m smaller.
-func LimitCache(m *Manager, bytes uint64) { m.cache.entries.SetMaximum(bytes) }
-
 // Cached is how many opened sessions m keeps and what they weigh.
 func Cached(m *Manager) (sessions int, bytes uint64) {
 	m.cache.entries.CleanUp()
-	for range m.cache.entries.All() {
+	for _, e := range m.cache.entries.All() {
 		sessions++
+		bytes += uint64(weigh(e.session))
 	}
-	return sessions, m.cache.entries.WeightedSize()
+	return sessions, bytes
 }
 
 // Braked is how many sessions m remembers a failure of the provider of.

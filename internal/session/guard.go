@@ -173,8 +173,8 @@ func (g *guard) Save(ctx context.Context, row Row) (version uint64, err error) {
 	return version, err
 }
 
-func (g *guard) Touch(ctx context.Context, key Key, seen, idle time.Time) error {
-	return g.repeat(ctx, func() error { return g.Store.Touch(ctx, key, seen, idle) })
+func (g *guard) Touch(ctx context.Context, all []Activity) error {
+	return g.repeat(ctx, func() error { return g.Store.Touch(ctx, all) })
 }
 
 func (g *guard) Delete(ctx context.Context, key Key, version uint64) error {

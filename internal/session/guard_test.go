@@ -19,7 +19,7 @@ func operations(store session.Store) map[string]func(context.Context) error {
 	var key session.Key
 	return map[string]func(context.Context) error{
 		"load":   func(ctx context.Context) error { _, err := store.Load(ctx, key); return err },
-		"touch":  func(ctx context.Context) error { return store.Touch(ctx, key, time.Now(), time.Now()) },
+		"touch":  func(ctx context.Context) error { return store.Touch(ctx, []session.Activity{{Key: key}}) },
 		"delete": func(ctx context.Context) error { return store.Delete(ctx, key, 1) },
 		"find":   func(ctx context.Context) error { _, err := store.Find(ctx, nil, 1); return err },
 		"lease": func(ctx context.Context) error {

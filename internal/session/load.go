@@ -15,8 +15,8 @@ import (
 // own operations earlier.
 const readLimit = 10 * time.Second
 
-// load returns the live session of key: ErrNone or ErrStore. It asks the store only
-// for what has changed since it was last asked, and once for all who ask at a time.
+// load returns the live session of key, which others may have as well: ErrNone or ErrStore.
+// It asks the store only for what has changed since it was last asked.
 func (m *Manager) load(ctx context.Context, key Key) (*Session, error) {
 	stamp, trusted := m.Store.Stamp(key)
 	if !trusted {
@@ -25,6 +25,11 @@ func (m *Manager) load(ctx context.Context, key Key) (*Session, error) {
 	if s, ok := m.cache.session(key, stamp, m.Now()); ok {
 		return s, nil
 	}
+	return m.readShared(ctx, key, stamp)
+}
+
+// readShared asks the store once for all who ask for key at a time.
+func (m *Manager) readShared(ctx context.Context, key Key, stamp uint64) (*Session, error) {
 	// The stamp is part of the name: who comes after a change does not get what was
 	// read before it.
 	name := string(key[:]) + strconv.FormatUint(stamp, 16)
@@ -52,14 +57,17 @@ func (m *Manager) share(group *singleflight.Group, name string, find func() (*Se
 	return group.DoChan(name, func() (found any, err error) {
 		m.busy.Add(1)
 		defer m.busy.Add(-1)
-		defer func() {
-			if v := recover(); v != nil { // singleflight would end the process
-				m.Logger.Error("panic while a session was read or renewed", "type", fmt.Sprintf("%T", v)) // its text could hold a token
-				err = errors.New("session: reading or renewing it panicked")
-			}
-		}()
+		defer m.caught(&err)
 		return find()
 	})
+}
+
+// caught makes an error of a panic that would end the process, outside of any request.
+func (m *Manager) caught(err *error) {
+	if v := recover(); v != nil {
+		m.Logger.Error("panic while a session was read, renewed or touched", "type", fmt.Sprintf("%T", v)) // its text could hold a token
+		*err = errors.New("session: reading, renewing or touching it panicked")
+	}
 }
 
 // ownOf is what share found, as each who asked gets it.
@@ -98,6 +106,9 @@ func (m *Manager) open(ctx context.Context, row Row) (*Session, error) {
 	}
 	record.Trips = slices.Clip(record.Trips) // requests share what the cache keeps
 	row.Data = nil
+	if a, waits := m.waitingActivity(row.Key); waits { // the store does not know yet
+		row.Seen, row.Idle = later(row.Seen, a.Seen), later(row.Idle, a.Idle)
+	}
 	return &Session{Record: record, Idle: row.Idle, row: row}, nil
 }
 

@@ -57,6 +57,7 @@ type Config struct {
 	Providers       map[string]Provider
 	IdleTimeout     time.Duration // default 1 h
 	AbsoluteTimeout time.Duration // default 12 h
+	CacheSize       uint64        // estimated bytes of opened sessions to keep in memory; default 128 MiB, some 30,000 sessions
 	MaxPerUser      int           // sessions of one user at one provider; the oldest ends; 0 for no limit
 	Now             func() time.Time
 	Logger          *slog.Logger
@@ -67,12 +68,13 @@ type Config struct {
 type Manager struct {
 	Config
 	cache       *cache
+	activity    activity
 	reading     singleflight.Group
-	touching    singleflight.Group
 	refreshing  singleflight.Group
 	brakes      *brakes
 	revocations chan struct{} // a place for each that is under way
-	busy        atomic.Int64  // reads, refreshes and revocations under way, whoever waits
+	vigils      vigils
+	busy        atomic.Int64 // reads, refreshes and revocations under way, whoever waits
 }
 
 var _ sessions.Store = (*Manager)(nil)
@@ -84,55 +86,10 @@ func New(c Config) *Manager {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	c.CacheSize = cmp.Or(c.CacheSize, defaultCacheSize)
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 	c.Store = newGuard(c.Store, c.Logger)
-	return &Manager{Config: c, cache: newCache(), brakes: newBrakes(), revocations: make(chan struct{}, revoking)}
-}
-
-// Load returns the live session of the browser that sent r, ErrNone, or ErrStore.
-func (m *Manager) Load(r *http.Request) (*Session, error) {
-	g, err := m.Get(r, origin.SiteOf(r).Session().Name)
-	if err != nil {
-		return nil, err
-	}
-	if s, ok := g.Values[valueKey{}].(*Session); ok {
-		return s, nil
-	}
-	return nil, ErrNone
-}
-
-// touchEvery bounds how often activity is written.
-const touchEvery = time.Minute
-
-// Active counts r as activity: it moves the idle limit, at most once a minute on each
-// replica. A store that fails here costs only the extension.
-func (m *Manager) Active(ctx context.Context, s *Session) {
-	now, key := m.Now(), s.row.Key
-	recent := func(seen time.Time) bool { return now.Sub(seen) < min(touchEvery, m.IdleTimeout/10) }
-	if recent(s.row.Seen) {
-		return
-	}
-	at, err, _ := m.touching.Do(string(key[:]), func() (any, error) {
-		if seen := m.cache.seen(key); recent(seen) { // written while s was on its way here
-			return seen, nil
-		}
-		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), readLimit)
-		defer cancel()
-		idle := m.idleLimit(now, s.Expires)
-		if err := m.Store.Touch(detached, key, now, idle); err != nil {
-			return nil, err
-		}
-		m.cache.touched(key, now, idle)
-		return now, nil
-	})
-	if err != nil {
-		if !errors.Is(err, ErrNone) {
-			m.Logger.WarnContext(ctx, "activity not written", "session", s.ID, "error", err)
-		}
-		return
-	}
-	seen := at.(time.Time)
-	s.active(seen, m.idleLimit(seen, s.Expires))
+	return &Manager{Config: c, cache: newCache(c.CacheSize), brakes: newBrakes(), revocations: make(chan struct{}, revoking)}
 }
 
 func (s *Session) active(seen, idle time.Time) {

@@ -111,18 +111,18 @@ func (m *Memory) Save(ctx context.Context, row Row) (uint64, error) {
 }
 
 // Touch implements Store.
-func (m *Memory) Touch(ctx context.Context, key Key, seen, idle time.Time) error {
+func (m *Memory) Touch(ctx context.Context, all []Activity) error {
 	unlock, err := m.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	row, ok := m.live(key)
-	if !ok {
-		return ErrNone
+	for _, a := range all {
+		if row, ok := m.live(a.Key); ok {
+			row.Seen, row.Idle = later(row.Seen, stored(a.Seen)), later(row.Idle, stored(a.Idle))
+			m.rows[a.Key] = row
+		}
 	}
-	row.Seen, row.Idle = later(row.Seen, stored(seen)), later(row.Idle, stored(idle))
-	m.rows[key] = row
 	return nil
 }
 

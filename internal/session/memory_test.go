@@ -93,7 +93,7 @@ func TestMemoryEndsSessionsByTheWallClock(t *testing.T) {
 				t.Errorf("%v has a monotonic reading", kept)
 			}
 		}
-		if err := store.Touch(t.Context(), row.Key, now.Add(time.Second), now.Add(2*time.Hour)); err != nil {
+		if err := store.Touch(t.Context(), []session.Activity{{Key: row.Key, Seen: now.Add(time.Second), Idle: now.Add(2 * time.Hour)}}); err != nil {
 			t.Fatal(err)
 		}
 	}

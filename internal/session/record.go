@@ -79,7 +79,7 @@ func unmarshal(plain []byte) (Record, error) {
 			Tokens: rp.Tokens{
 				Access: keys.NewSecret(w.Access), Key: keys.NewSecret(w.Key), Refresh: keys.NewSecret(w.Refresh), ID: keys.NewSecret(w.IDToken),
 				Scope: w.Scope, Expiry: w.Expiry,
-			},
+			}.WithBearer(),
 			Identity: w.Identity,
 		},
 	}, nil

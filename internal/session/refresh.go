@@ -268,6 +268,7 @@ func (m *Manager) persist(ctx context.Context, s *Session) error {
 // Drain waits for the refreshes and revocations under way, or for the end of ctx. Call it
 // when no request is served any more, before the Store is closed.
 func (m *Manager) Drain(ctx context.Context) error {
+	m.writeActivity(ctx)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for m.busy.Load() > 0 {

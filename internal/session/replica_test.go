@@ -241,11 +241,11 @@ func (l *line) Save(ctx context.Context, row session.Row) (uint64, error) {
 	return l.Store.Save(ctx, row)
 }
 
-func (l *line) Touch(ctx context.Context, key session.Key, seen, idle time.Time) error {
+func (l *line) Touch(ctx context.Context, all []session.Activity) error {
 	if err := l.begin("touch"); err != nil {
 		return err
 	}
-	return l.Store.Touch(ctx, key, seen, idle)
+	return l.Store.Touch(ctx, all)
 }
 
 func (l *line) Delete(ctx context.Context, key session.Key, version uint64) error {

@@ -130,7 +130,7 @@ func TestKeysAreReplacedUnderLoad(t *testing.T) {
 						t.Errorf("replica %d: %v", n%2, err)
 						return
 					}
-					f.replicas[n%2].Active(t.Context(), s)
+					f.replicas[n%2].Active(s)
 					pass(3 * time.Second)
 				}
 			})

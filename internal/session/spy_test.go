@@ -59,11 +59,11 @@ func (s *spyStore) Save(ctx context.Context, row session.Row) (uint64, error) {
 	return version, err
 }
 
-func (s *spyStore) Touch(ctx context.Context, key session.Key, seen, idle time.Time) error {
+func (s *spyStore) Touch(ctx context.Context, all []session.Activity) error {
 	if err := s.note("touch"); err != nil {
 		return err
 	}
-	return s.Store.Touch(ctx, key, seen, idle)
+	return s.Store.Touch(ctx, all)
 }
 
 func (s *spyStore) Delete(ctx context.Context, key session.Key, version uint64) error {

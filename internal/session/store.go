@@ -34,7 +34,15 @@ type Row struct {
 	Tags []Tag
 }
 
+// Activity is what Touch moves a row to.
+type Activity struct {
+	Key        Key
+	Seen, Idle time.Time
+}
+
 const (
+	// MaxTouched is the largest number of rows that Touch must take.
+	MaxTouched = 500
 	// MaxData is the largest Row.Data a store must take, in bytes.
 	MaxData = 256 << 10
 	// MaxTags is the largest number of Row.Tags a store must take.
@@ -45,8 +53,8 @@ const (
 // context: the session may still exist, and nobody may be signed out because of it.
 // A write that failed so may have happened, unless the context was over before it.
 var (
-	// ErrNone: there is no such row, or it is over. From Load, Touch and, for a
-	// Version above 0, Save.
+	// ErrNone: there is no such row, or it is over. From Load and, for a Version above 0,
+	// Save.
 	ErrNone = errors.New("session: none")
 	// ErrConflict: the row has another version than the one given. From Save and,
 	// for a version above 0, Delete.
@@ -71,9 +79,10 @@ type Store interface {
 	// returned, the row survives a kill -9 of this process (not for a store in
 	// memory).
 	Save(ctx context.Context, row Row) (version uint64, err error)
-	// Touch moves Seen and Idle of a live row, each on its own and never backwards.
-	// It does not change the version. ErrNone if there is no such row.
-	Touch(ctx context.Context, key Key, seen, idle time.Time) error
+	// Touch moves Seen and Idle of live rows, each on its own and never backwards, at most
+	// MaxTouched rows at once. It does not change their versions. A row that is not there is
+	// left out. After an error any of them may have been moved.
+	Touch(ctx context.Context, all []Activity) error
 	// Delete removes the row when its version is the one given, else ErrConflict;
 	// version 0 means whatever it is. A missing row is no error.
 	Delete(ctx context.Context, key Key, version uint64) error

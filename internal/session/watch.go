@@ -72,16 +72,27 @@ type watch struct {
 	warned  bool // that the end is near
 }
 
-// look finds out what happened since the last look. It asks the store when the row may
-// have changed, when a time-out comes near, and now and then.
+// look finds out what happened since the last look.
 func (w *watch) look(ctx context.Context) []Event {
+	if !w.due() {
+		return nil
+	}
+	return w.ask(ctx)
+}
+
+// due reports whether to ask the store: when the row may have changed, when a time-out
+// comes near, and now and then.
+func (w *watch) due() bool {
 	m := w.manager
 	stamp, trusted := m.Store.Stamp(w.known.row.Key)
 	changed := trusted && stamp != w.stamp
 	blind := !trusted && m.Now().Sub(w.asked) >= watchBlind
-	if m.Now().Before(w.next) && !changed && !blind {
-		return nil
-	}
+	return !m.Now().Before(w.next) || changed || blind
+}
+
+func (w *watch) ask(ctx context.Context) []Event {
+	m := w.manager
+	stamp, trusted := m.Store.Stamp(w.known.row.Key) // from before the read
 	now, err := m.read(ctx, w.known.row.Key)
 	if errors.Is(err, ErrNone) {
 		return []Event{{Kind: EventEnded, Reason: w.why(ctx)}}

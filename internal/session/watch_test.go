@@ -108,7 +108,7 @@ func TestActivityElsewhereMovesTheWarning(t *testing.T) {
 		f := newFleet(t, 2)
 		cookie, s := f.signIn(t, 0)
 		events := f.replicas[0].Watch(t.Context(), s)
-		active := func() { f.replicas[1].Active(t.Context(), f.mustLoad(t, 1, cookie)) }
+		active := func() { f.replicas[1].Active(f.mustLoad(t, 1, cookie)) }
 		silent(t, events, 30*time.Minute)
 		active() // so no warning at 58 minutes
 		silent(t, events, 57*time.Minute)

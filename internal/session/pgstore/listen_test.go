@@ -58,7 +58,7 @@ func told(t *testing.T, server *backing.PostgresServer) {
 	write(false, over.Key, err)
 	_, err = store.Save(t.Context(), over)
 	write(true, over.Key, err) // over a row that is over
-	write(false, row.Key, store.Touch(t.Context(), row.Key, row.Seen.Add(time.Minute), row.Idle))
+	write(false, row.Key, store.Touch(t.Context(), []session.Activity{{Key: row.Key, Seen: row.Seen.Add(time.Minute), Idle: row.Idle}}))
 	row.Version = 1
 	_, err = store.Save(t.Context(), row)
 	write(true, row.Key, err)

@@ -36,8 +36,13 @@ const (
 
 	isLive = `SELECT EXISTS (SELECT FROM genkan_session WHERE key = $1 AND ends > $2)`
 
-	touchRow = `UPDATE genkan_session SET seen = GREATEST(seen, $2), idle = GREATEST(idle, $3)
-		WHERE key = $1 AND ends > $4`
+	// touchRows locks in one order, so that two replicas do not wait for each other.
+	touchRows = `UPDATE genkan_session AS s SET seen = GREATEST(s.seen, row.seen), idle = GREATEST(s.idle, row.idle)
+		FROM (
+			SELECT given.* FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) AS given (key, seen, idle)
+			JOIN genkan_session USING (key) ORDER BY key FOR UPDATE OF genkan_session
+		) AS row
+		WHERE s.key = row.key AND s.ends > $4`
 
 	deleteRow = `WITH gone AS (
 			DELETE FROM genkan_session WHERE key = $1 AND ($2::bigint = 0 OR version = $2) RETURNING key

@@ -157,7 +157,7 @@ func noScan(t *testing.T, server *backing.PostgresServer) {
 			{"insert", insertRow, []any{key[:], 0, 1, 1, 1, key[:], 1, tags, "c", "p"}, []string{byKey, "genkan_tag_key"}},
 			{"replace", replaceRow, []any{key[:], 1, 1, 1, 1, key[:], 1, tags, "c", "p"}, []string{byKey, "genkan_tag_key"}},
 			{"why", isLive, []any{key[:], 1}, []string{byKey}},
-			{"touch", touchRow, []any{key[:], 1, 1, 1}, []string{byKey}},
+			{"touch", touchRows, []any{tags, []int64{1, 1}, []int64{1, 1}, 1}, []string{byKey}},
 			{"delete", deleteRow, []any{key[:], 1, "c", "p"}, []string{byKey}},
 			{"find", findRows, []any{tags, 1, 1000}, []string{"genkan_tag_pkey", byKey}},
 			{"lease", takeLease, []any{key[:], owner[:], 1.0}, []string{"genkan_lease_pkey"}},

@@ -114,12 +114,13 @@ func why(ctx context.Context, conn *pgx.Conn, key session.Key, now int64) error 
 }
 
 // Touch implements session.Store.
-func (s *Store) Touch(ctx context.Context, key session.Key, seen, idle time.Time) error {
+func (s *Store) Touch(ctx context.Context, all []session.Activity) error {
+	keys, seen, idle := make([][]byte, len(all)), make([]int64, len(all)), make([]int64, len(all))
+	for i, a := range all {
+		keys[i], seen[i], idle[i] = a.Key[:], a.Seen.UnixMilli(), a.Idle.UnixMilli()
+	}
 	return s.repeatable(ctx, "touch", func(ctx context.Context, conn *pgx.Conn) error {
-		result, err := conn.Exec(ctx, touchRow, key[:], seen.UnixMilli(), idle.UnixMilli(), s.now().UnixMilli())
-		if err == nil && result.RowsAffected() == 0 {
-			return session.ErrNone
-		}
+		_, err := conn.Exec(ctx, touchRows, keys, seen, idle, s.now().UnixMilli())
 		return err
 	})
 }

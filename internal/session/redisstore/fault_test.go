@@ -89,9 +89,11 @@ func TestAServerThatIsKilledAndStartedAgain(t *testing.T) {
 	server.Kill()
 	eventually(t, limit, "no stamps while it is down", func() bool { return !isUp(store) })
 	for name, call := range map[string]func() error{
-		"Load":   func() error { _, err := store.Load(t.Context(), row.Key); return err },
-		"Save":   func() error { _, err := store.Save(t.Context(), row); return err },
-		"Touch":  func() error { return store.Touch(t.Context(), row.Key, row.Seen, row.Idle) },
+		"Load": func() error { _, err := store.Load(t.Context(), row.Key); return err },
+		"Save": func() error { _, err := store.Save(t.Context(), row); return err },
+		"Touch": func() error {
+			return store.Touch(t.Context(), []session.Activity{{Key: row.Key, Seen: row.Seen, Idle: row.Idle}})
+		},
 		"Delete": func() error { return store.Delete(t.Context(), row.Key, 0) },
 		"Find":   func() error { _, err := store.Find(t.Context(), []session.Tag{tag}, 1); return err },
 		"Ping":   func() error { return store.Ping(t.Context()) },

@@ -195,8 +195,8 @@ func TestARowThatWasSpoiledIsNoSession(t *testing.T) {
 			if !strings.Contains(log.String(), "counts as none") {
 				t.Errorf("it is not logged: %s", log.String())
 			}
-			if err := store.Touch(t.Context(), row.Key, row.Seen, row.Idle); err != session.ErrNone {
-				t.Errorf("Touch: got %v, want ErrNone", err)
+			if err := store.Touch(t.Context(), []session.Activity{{Key: row.Key, Seen: row.Seen, Idle: row.Idle}}); err != nil {
+				t.Errorf("Touch: %v", err)
 			}
 			if _, err := store.Save(t.Context(), row); err != session.ErrNone {
 				t.Errorf("Save: got %v, want ErrNone", err)
@@ -261,7 +261,7 @@ func TestWhatIsOverLeavesTheServer(t *testing.T) {
 	if got, want := ends(), strconv.FormatInt(row.Idle.Add(skew).UnixMilli(), 10); got != want {
 		t.Errorf("after Save: %s, want an hour after Idle, %s", got, want)
 	}
-	if err := store.Touch(t.Context(), row.Key, row.Seen, row.Expires.Add(time.Hour)); err != nil {
+	if err := store.Touch(t.Context(), []session.Activity{{Key: row.Key, Seen: row.Seen, Idle: row.Expires.Add(time.Hour)}}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := ends(), strconv.FormatInt(row.Expires.Add(skew).UnixMilli(), 10); got != want {
@@ -289,7 +289,7 @@ func TestRedisClockMayBeAhead(t *testing.T) {
 	if _, err := store.Save(t.Context(), row); err != session.ErrConflict {
 		t.Errorf("a second insert: got %v, want ErrConflict", err)
 	}
-	if err := store.Touch(t.Context(), row.Key, now, row.Expires); err != nil {
+	if err := store.Touch(t.Context(), []session.Activity{{Key: row.Key, Seen: now, Idle: row.Expires}}); err != nil {
 		t.Errorf("Touch: %v", err)
 	}
 	now = now.Add(8 * time.Minute)

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/sha1"
 	"crypto/tls"
 	_ "embed"
 	"encoding/hex"
@@ -57,7 +58,7 @@ var _ session.Store = (*Store)(nil)
 type scripts struct{ save, touch, delete, enter, lease, release script }
 
 type script struct {
-	text string
+	text, sum string // its name at the server is its SHA-1
 	*rueidis.Lua
 }
 
@@ -83,7 +84,11 @@ var leaseText string
 var releaseText string
 
 func newScripts() scripts {
-	of := func(text string) script { return script{readText + text, rueidis.NewLuaScript(readText + text)} }
+	of := func(text string) script {
+		text = readText + text
+		sum := sha1.Sum([]byte(text)) // Redis's choice, and no secret
+		return script{text, hex.EncodeToString(sum[:]), rueidis.NewLuaScript(text)}
+	}
 	return scripts{of(saveText), of(touchText), of(deleteText), of(enterText), of(leaseText), of(releaseText)}
 }
 
@@ -154,13 +159,53 @@ func (s *Store) put(ctx context.Context, c rueidis.Client, row session.Row, e en
 		momentText(row.Idle), momentText(row.Expires), e.nonce, tagsText(e.tags), rueidis.BinaryString(row.Data)))
 }
 
-// Touch implements session.Store.
-func (s *Store) Touch(ctx context.Context, key session.Key, seen, idle time.Time) error {
+// Touch implements session.Store: one pipeline. After a restart or a fail-over a server does
+// not know the script; it is told by one row, and the others go in one pipeline again.
+func (s *Store) Touch(ctx context.Context, all []session.Activity) error {
 	_, err := do(ctx, s, "touch", func(ctx context.Context, c rueidis.Client) (entry, error) {
-		args := []string{momentText(s.now()), milliseconds(skew), momentText(seen), momentText(idle)}
-		return verdict(s.scripts.touch.Exec(ctx, c, []string{s.rowKey(key)}, args))
+		for {
+			unknown, err := s.touch(ctx, c, all)
+			if err != nil || len(unknown) == 0 {
+				return entry{}, err
+			}
+			first := unknown[0]
+			if err := touched(s.scripts.touch.Exec(ctx, c, []string{s.rowKey(first.Key)}, s.touching(first))); err != nil {
+				return entry{}, err
+			}
+			all = unknown[1:]
+		}
 	})
 	return err
+}
+
+// touch returns those whose server does not know the script.
+func (s *Store) touch(ctx context.Context, c rueidis.Client, all []session.Activity) (unknown []session.Activity, err error) {
+	commands := make(rueidis.Commands, len(all))
+	for i, a := range all {
+		commands[i] = c.B().Evalsha().Sha1(s.scripts.touch.sum).Numkeys(1).Key(s.rowKey(a.Key)).Arg(s.touching(a)...).Build()
+	}
+	for i, result := range c.DoMulti(ctx, commands...) {
+		err := touched(result)
+		if fault, ok := rueidis.IsRedisErr(err); ok && fault.IsNoScript() {
+			unknown = append(unknown, all[i])
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return unknown, nil
+}
+
+// touched is the fault in an answer; a row that is not there is none.
+func touched(result rueidis.RedisResult) error {
+	if _, err := verdict(result); !errors.Is(err, session.ErrNone) {
+		return err
+	}
+	return nil
+}
+
+// touching are the arguments of the script that moves a row.
+func (s *Store) touching(a session.Activity) []string {
+	return []string{momentText(s.now()), milliseconds(skew), momentText(a.Seen), momentText(a.Idle)}
 }
 
 // Delete implements session.Store.

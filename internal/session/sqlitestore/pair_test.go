@@ -30,8 +30,8 @@ func (p *pair) Save(ctx context.Context, row session.Row) (uint64, error) {
 	return p.next().Save(ctx, row)
 }
 
-func (p *pair) Touch(ctx context.Context, key session.Key, seen, idle time.Time) error {
-	return p.next().Touch(ctx, key, seen, idle)
+func (p *pair) Touch(ctx context.Context, all []session.Activity) error {
+	return p.next().Touch(ctx, all)
 }
 
 func (p *pair) Delete(ctx context.Context, key session.Key, version uint64) error {

@@ -216,7 +216,7 @@ func writeOne(ctx context.Context, store *Store) error {
 		row.Version = version
 		report(version)
 	}
-	if err := store.Touch(ctx, row.Key, row.Seen, row.Idle.Add(time.Minute)); err != nil {
+	if err := store.Touch(ctx, []session.Activity{{Key: row.Key, Seen: row.Seen, Idle: row.Idle.Add(time.Minute)}}); err != nil {
 		return err
 	}
 	if rand.IntN(3) > 0 {

@@ -192,7 +192,7 @@ func TestTouchLeavesTheStamp(t *testing.T) {
 	if _, err := store.Save(t.Context(), row); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Touch(t.Context(), row.Key, row.Seen.Add(time.Minute), row.Idle.Add(time.Minute)); err != nil {
+	if err := store.Touch(t.Context(), []session.Activity{{Key: row.Key, Seen: row.Seen.Add(time.Minute), Idle: row.Idle.Add(time.Minute)}}); err != nil {
 		t.Fatal(err)
 	}
 	wantStamp(t, store, 1, true)

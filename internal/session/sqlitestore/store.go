@@ -104,15 +104,30 @@ func (s *Store) Save(ctx context.Context, row session.Row) (uint64, error) {
 	return row.Version + 1, nil
 }
 
-// Touch implements session.Store.
-func (s *Store) Touch(ctx context.Context, key session.Key, seen, idle time.Time) error {
-	return s.do(ctx, "touch", func(ctx context.Context) error {
-		changed, err := s.exec(ctx, touchRow, key[:], seen.UnixMilli(), idle.UnixMilli(), s.now().UnixMilli())
-		if err == nil && changed == 0 {
-			return session.ErrNone
+// Touch implements session.Store: one transaction, and one flush to the disk.
+func (s *Store) Touch(ctx context.Context, all []session.Activity) error {
+	return s.do(ctx, "touch", func(ctx context.Context) (err error) {
+		tx, err := s.write.BeginTx(ctx, nil)
+		if err != nil {
+			return err
 		}
-		return err
+		defer func() { err = errors.Join(err, finish(tx, err == nil)) }()
+		touch, now := tx.StmtContext(ctx, s.writing[touchRow]), s.now().UnixMilli()
+		for _, a := range all {
+			if _, err := touch.ExecContext(ctx, a.Key[:], a.Seen.UnixMilli(), a.Idle.UnixMilli(), now); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+// finish commits, or takes everything back.
+func finish(tx *sql.Tx, good bool) error {
+	if good {
+		return tx.Commit()
+	}
+	return tx.Rollback()
 }
 
 // Delete implements session.Store.

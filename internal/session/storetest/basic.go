@@ -115,8 +115,8 @@ func deletes() []rule {
 			row := t.inserted(1, "x")
 			t.remove(row.Key)
 			t.wantSaveError(row, session.ErrNone)
-			if err := t.store.Touch(t.Context(), row.Key, row.Seen, row.Idle); !is(err, session.ErrNone) {
-				t.Errorf("Touch: got %v, want ErrNone", err)
+			if err := t.store.Touch(t.Context(), []session.Activity{{Key: row.Key, Seen: row.Seen, Idle: row.Idle}}); err != nil {
+				t.Errorf("Touch: %v", err)
 			}
 			t.wantNone(row.Key)
 			t.wantRow(t.inserted(1, "again"))
@@ -282,10 +282,40 @@ func touches() []rule {
 			row.Idle = row.Idle.Add(time.Minute)
 			t.wantRow(row)
 		}},
-		{"Touch of a missing row is ErrNone", func(t *tester) {
+		{"Touch moves many rows, and leaves out those that are not there", func(t *tester) {
+			var rows []session.Row
+			var all []session.Activity
+			for n := range byte(200) {
+				row := t.inserted(n, "x")
+				if n%3 == 0 {
+					t.remove(row.Key)
+				}
+				row.Seen, row.Idle = row.Seen.Add(time.Duration(n)*time.Second), row.Idle.Add(time.Duration(n)*time.Minute)
+				rows, all = append(rows, row), append(all, session.Activity{Key: row.Key, Seen: row.Seen, Idle: row.Idle})
+			}
+			for i := range session.MaxTouched - len(all) {
+				all = append(all, session.Activity{Key: session.Key{255, byte(i), byte(i >> 8)}, Seen: rows[0].Seen, Idle: rows[0].Idle})
+			}
+			if err := t.store.Touch(t.Context(), all); err != nil {
+				t.Fatalf("Touch: %v", err)
+			}
+			for n, row := range rows {
+				if n%3 == 0 {
+					t.wantNone(row.Key)
+					continue
+				}
+				t.wantRow(row)
+			}
+		}},
+		{"Touch of nothing is no error", func(t *tester) {
+			if err := t.store.Touch(t.Context(), nil); err != nil {
+				t.Errorf("Touch: %v", err)
+			}
+		}},
+		{"Touch of a missing row is no error and makes none", func(t *tester) {
 			row := t.row(1, "x")
-			if err := t.store.Touch(t.Context(), row.Key, row.Seen, row.Idle); !is(err, session.ErrNone) {
-				t.Errorf("got %v, want ErrNone", err)
+			if err := t.store.Touch(t.Context(), []session.Activity{{Key: row.Key, Seen: row.Seen, Idle: row.Idle}}); err != nil {
+				t.Errorf("Touch: %v", err)
 			}
 			t.wantNone(row.Key)
 		}},

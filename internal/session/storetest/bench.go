@@ -32,7 +32,7 @@ func Bench(b *testing.B, store session.Store, filled func() (bytes int64)) {
 	f.each(b, "Save", func(b *testing.B, i int) error { return f.save(b, i, f.row(i)) })
 	f.each(b, "Touch", func(b *testing.B, i int) error {
 		f.now = f.now.Add(time.Millisecond)
-		return store.Touch(b.Context(), keyOf(i), f.now, f.now.Add(time.Hour))
+		return store.Touch(b.Context(), []session.Activity{{Key: keyOf(i), Seen: f.now, Idle: f.now.Add(time.Hour)}})
 	})
 	f.each(b, "Stamp", func(_ *testing.B, i int) error { store.Stamp(keyOf(i)); return nil })
 	f.each(b, "Lease and Release", func(b *testing.B, i int) error {

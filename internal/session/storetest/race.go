@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,13 +62,32 @@ func touchRaces() []rule {
 			row.Seen, row.Idle = row.Seen.Add(31*time.Second), row.Idle.Add(31*time.Second)
 			t.wantRow(row)
 		}},
+		{"Touches of the same rows in other orders do not wait for each other", func(t *tester) {
+			var up, down []session.Activity
+			for n := range byte(100) {
+				row := t.inserted(n, "x")
+				up = append(up, session.Activity{Key: row.Key, Seen: row.Seen.Add(time.Minute), Idle: row.Idle.Add(time.Minute)})
+			}
+			for _, a := range slices.Backward(up) {
+				down = append(down, a)
+			}
+			var calls []func()
+			for i := range crowd {
+				calls = append(calls, func() {
+					if err := t.store.Touch(t.Context(), [2][]session.Activity{up, down}[i%2]); err != nil {
+						t.Errorf("Touch: %v", err)
+					}
+				})
+			}
+			together(calls...)
+		}},
 		{"a Save or a Touch at the time of a Delete does not bring the row back", func(t *tester) {
 			for key := range byte(32) {
 				row := t.inserted(key, "x")
 				together(
 					func() { t.remove(row.Key) },
 					func() { _, _ = t.store.Save(t.Context(), row) },
-					func() { _ = t.store.Touch(t.Context(), row.Key, row.Seen, row.Idle.Add(time.Minute)) },
+					func() { t.touch(row, row.Seen, row.Idle.Add(time.Minute)) },
 				)
 				t.wantNone(row.Key)
 			}

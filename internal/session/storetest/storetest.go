@@ -151,7 +151,7 @@ func (t *tester) wantNone(key session.Key) {
 
 func (t *tester) touch(row session.Row, seen, idle time.Time) {
 	t.Helper()
-	if err := t.store.Touch(t.Context(), row.Key, seen, idle); err != nil {
+	if err := t.store.Touch(t.Context(), []session.Activity{{Key: row.Key, Seen: seen, Idle: idle}}); err != nil {
 		t.Errorf("Touch: %v", err)
 	}
 }
@@ -193,7 +193,7 @@ func operations(store session.Store, row session.Row) map[string]func(context.Co
 		"insert":  func(ctx context.Context) error { _, err := store.Save(ctx, fresh); return err },
 		"replace": func(ctx context.Context) error { _, err := store.Save(ctx, row); return err },
 		"Touch": func(ctx context.Context) error {
-			return store.Touch(ctx, row.Key, row.Seen.Add(time.Minute), row.Idle.Add(time.Minute))
+			return store.Touch(ctx, []session.Activity{{Key: row.Key, Seen: row.Seen.Add(time.Minute), Idle: row.Idle.Add(time.Minute)}})
 		},
 		"Delete":              func(ctx context.Context) error { return store.Delete(ctx, row.Key, 0) },
 		"Delete of a version": func(ctx context.Context) error { return store.Delete(ctx, row.Key, row.Version) },
