@@ -48,7 +48,13 @@ func (p *program) serve(src config.Sources) error {
 	if settings == nil {
 		return errFound
 	}
-	log := telemetry.New(p.stderr, telemetry.Options{
+	out := p.stderr
+	if !terminal(out) {
+		lines := telemetry.NewBuffer(out)
+		defer lines.Close()
+		out = lines
+	}
+	log := telemetry.New(out, telemetry.Options{
 		Level: settings.Log.Level, Format: settings.Log.Format, Terminal: terminal(p.stderr),
 	})
 	ends, hangUp := []os.Signal{os.Interrupt, syscall.SIGTERM}, make(chan os.Signal, 1)

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"genkan/frontend"
+	"genkan/internal/access"
 	"genkan/internal/config"
+	"genkan/internal/credential"
 	"genkan/internal/keys"
 	"genkan/internal/origin"
 	"genkan/internal/proxy"
@@ -24,6 +26,7 @@ import (
 	"genkan/internal/session/pgstore"
 	"genkan/internal/session/redisstore"
 	"genkan/internal/session/sqlitestore"
+	"genkan/internal/telemetry"
 )
 
 // App is a built Genkan that has not started to listen.
@@ -34,8 +37,10 @@ type App struct {
 	keys     *keyWatch
 	store    session.Store
 	sessions *session.Manager
-	public   http.Handler
-	admin    http.Handler
+	// credentials are what goes along with calls to upstreams.
+	credentials *credential.Source
+	public      http.Handler
+	admin       http.Handler
 	// closeStreams ends the streams of events, which a stop would wait for.
 	closeStreams func()
 }
@@ -62,7 +67,7 @@ func New(ctx context.Context, c *config.Config, log *slog.Logger) (*App, error) 
 
 // build wires the packages, the simpler ones first.
 func (a *App) build(ring *keys.Ring) error {
-	clients, renewers := []*rp.Client{}, map[string]session.Provider{}
+	clients, renewers, endpoints := []*rp.Client{}, map[string]session.Provider{}, map[string]credential.Provider{}
 	for _, pc := range a.config.Providers {
 		pc.Logger = a.log
 		client, err := rp.New(pc)
@@ -70,12 +75,16 @@ func (a *App) build(ring *keys.Ring) error {
 			return fmt.Errorf("providers: %s: %w", pc.ID, err)
 		}
 		clients = append(clients, client)
-		renewers[pc.ID] = client
+		renewers[pc.ID], endpoints[pc.ID] = client, credential.Provider{Endpoint: client, DPoP: pc.DPoP}
 	}
 	a.sessions = session.New(session.Config{
 		Store: a.store, Ring: ring, Deployment: a.policy.Canonical().Origin().String(), Providers: renewers,
 		IdleTimeout: a.config.Session.IdleTimeout, AbsoluteTimeout: a.config.Session.AbsoluteTimeout,
-		MaxPerUser: a.config.Session.MaxPerUser, Logger: a.log,
+		CacheSize: cacheSize(memory()), MaxPerUser: a.config.Session.MaxPerUser, Logger: a.log,
+	})
+	signers := assertionKeys(a.config.Assertions, ring)
+	a.credentials = credential.New(credential.Config{
+		Providers: endpoints, Issuer: a.policy.Canonical().Origin().String(), Signers: signers, Stamp: a.sessions.Store.Stamp, Logger: a.log,
 	})
 	files, err := spaFiles(a.config.SPADir)
 	if err != nil {
@@ -86,19 +95,40 @@ func (a *App) build(ring *keys.Ring) error {
 			a.log.Info("no app is served at /: there is no index.html; scripts/build puts the app in, spa.dir names another folder")
 		}
 	}
+	metrics := telemetry.NewMetrics()
 	front, err := server.New(server.Config{
-		Policy: a.policy, Sessions: a.sessions, Ring: ring, Providers: clients,
-		SPA: files, TrustedProxies: a.config.Server.TrustedProxies, AdminToken: a.config.Server.AdminToken, Logger: a.log,
+		Policy: a.policy, Sessions: a.sessions, Ring: ring, Providers: clients, AssertionKeys: signers,
+		SPA: files, TrustedProxies: a.config.Server.TrustedProxies, AdminToken: a.config.Server.AdminToken, Metrics: metrics, Logger: a.log,
 	})
 	if err != nil {
 		return err
 	}
-	upstreams, err := proxy.New(proxy.Config{Routes: a.config.Upstreams, Sessions: a.sessions, Refuse: front.Refuse, Logger: a.log})
+	upstreams, err := proxy.New(proxy.Config{
+		Routes: a.config.Upstreams, Sessions: a.sessions, Credentials: a.credentials, Bearer: access.NewBearer(judges(clients), time.Now),
+		Refuse: front.Refuse, Metrics: metrics, Logger: a.log,
+	})
 	if err != nil {
 		return fmt.Errorf("upstreams: %w", err)
 	}
-	a.public, a.admin, a.closeStreams = front.Handler(upstreams), front.Admin(), front.Close
+	a.public, a.admin = front.Handler(upstreams), front.Admin()
+	a.closeStreams = func() { front.Close(); upstreams.Close() }
 	return nil
+}
+
+// judges are the providers whose access tokens programs may bring.
+func judges(clients []*rp.Client) (all []access.Provider) {
+	for _, c := range clients {
+		all = append(all, c)
+	}
+	return all
+}
+
+// assertionKeys are the operator's, else those that come of the session keys there are.
+func assertionKeys(c config.Assertions, ring *keys.Ring) func() []*keys.Signer {
+	if len(c.Keys) > 0 {
+		return func() []*keys.Signer { return c.Keys }
+	}
+	return func() []*keys.Signer { return ring.Signers(c.Alg) }
 }
 
 // openStore opens the session store that an address names; config has checked it.

@@ -94,7 +94,7 @@ func newRig(t *testing.T, count int, store string, life time.Duration) *rig {
 		AutoSignIn: "alice", SkipConsent: true, AccessLifetime: life,
 		Clients: []devidp.Client{{
 			ID: "genkan", Secret: "s3cret-canary", RedirectURIs: []string{r.url + "/bff/callback"},
-			PostLogoutURIs: []string{r.url + "/bff/logout/callback"},
+			PostLogoutURIs: []string{r.url + "/bff/logout/callback"}, BackchannelURI: r.url + "/bff/backchannel",
 		}},
 	})
 	if err != nil {

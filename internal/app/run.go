@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -43,6 +44,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer runtime.KeepAlive(ballast(memory()))
 	servers := []*http.Server{a.serve(a.public, public, tlsConfig, cancel), a.serve(a.admin, admin, nil, cancel)}
 	var background sync.WaitGroup
 	background.Go(func() { a.sweep(ctx) })
@@ -63,8 +65,13 @@ func (a *App) Run(ctx context.Context) error {
 func (a *App) stop(servers []*http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
-	a.closeStreams()
 	var ending sync.WaitGroup
+	nobodyListens := make(chan struct{})
+	servers[0].RegisterOnShutdown(func() { close(nobodyListens) })
+	ending.Go(func() {
+		<-nobodyListens // or a browser whose stream has ended would come back to this process
+		a.closeStreams()
+	})
 	for _, s := range servers {
 		ending.Go(func() {
 			if err := s.Shutdown(ctx); err != nil {
@@ -168,7 +175,7 @@ func (a *App) announce(listeners []net.Listener) {
 	}
 }
 
-// sweep removes sessions that are over, in bounded batches.
+// sweep removes sessions that are over, in bounded batches, and what was got for them.
 func (a *App) sweep(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -179,6 +186,7 @@ func (a *App) sweep(ctx context.Context) {
 				a.log.WarnContext(ctx, "expired sessions not removed", "error", err)
 			}
 		}
+		a.credentials.Sweep()
 		select {
 		case <-ctx.Done():
 			return
