@@ -32,6 +32,17 @@ need_node() {
     fail "Node.js $(node --version) is too old." 'Install Node.js 22 or newer (20.19 is the oldest that works): https://nodejs.org/en/download'
 }
 
+# find_python prints a Python that makes virtual environments: Django needs 3.10.
+find_python() {
+  local python
+  for python in python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue
+    printf '%s' "$python"
+    return
+  done
+  return 1
+}
+
 # npm_install FOLDER installs the packages of its lock file, unless that very set is there.
 npm_install() {
   local stamp=$1/node_modules/.genkan-installed want
