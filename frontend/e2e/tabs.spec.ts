@@ -188,8 +188,11 @@ test.describe('a cookie jar', () => {
   })
 
   test('emptied while signed in ends on a page that lets sign in', async ({ page, context, stack }) => {
+    // The stream is opened with the cookie: without it the app would know before the button is clicked.
+    const stream = page.waitForResponse((answer) => answer.url().endsWith('/bff/events') && answer.status() === 200)
     await signIn(page, stack)
     await expectProfile(page, 'Alice Arai')
+    await stream
     await context.clearCookies({ domain: 'localhost' })
     await page.getByRole('button', { name: 'Renew now' }).click()
     await expect(page.getByRole('button', { name: 'Sign in again' }).first()).toBeVisible()

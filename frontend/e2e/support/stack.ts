@@ -2,10 +2,11 @@
  * Everything that one deployment needs, as real processes on the ports of
  * scripts/dev, and the evidence of what they said and what the browser received.
  */
-import { execFileSync } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { createPrivateKey } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
 import { findSecrets, type Evidence } from './leaks'
 import { Program } from './program'
 import { nameOf, startOther, type OtherName } from './others'
@@ -27,6 +28,21 @@ const root = resolve(import.meta.dirname, '../../..')
 const genkan = join(root, 'bin/genkan')
 const clientSecrets = ['genkan-dev-secret', ...[1, 2, 3].map((n) => `only-for-tests-on-this-machine-${n.toString()}`)]
 const vite = { bin: join(root, 'frontend/node_modules/vite/bin/vite.js'), cwd: join(root, 'frontend') }
+
+const replicas = {
+  first: {},
+  second: {
+    GENKAN_LISTEN: 'localhost:8002',
+    GENKAN_ADMIN_LISTEN: 'localhost:8003',
+    GENKAN_PUBLIC_URLS: 'http://localhost:8000',
+  },
+} as const
+
+async function command(cwd: string, settings: object, args: string[]): Promise<string> {
+  const { PATH = '', HOME = '' } = process.env
+  const { stdout } = await promisify(execFile)(genkan, args, { cwd, env: { PATH, HOME, ...settings } })
+  return stdout
+}
 
 export class Stack {
   readonly app: string
@@ -88,6 +104,24 @@ export class Stack {
     const basic = clientSecrets.flatMap((secret) => ['genkan', 'genkan-dev'].map((id) => btoa(`${id}:${secret}`)))
     const ours = [sessionKey(this.#folder), ...clientKey(this.#folder), ...(this.provider.witness?.proofs ?? [])]
     return [...(await this.provider.issued()), ...clientSecrets, ...basic, ...ours]
+  }
+
+  /** Runs a command of genkan beside the server, with its settings, and returns what it prints. */
+  genkan(...args: string[]): Promise<string> {
+    return command(this.#folder, replicas.first, args)
+  }
+
+  /** Starts another Genkan on the same store, which browsers would reach by the same address. */
+  async replica(): Promise<{ genkan: Stack['genkan']; stop: () => Promise<void> }> {
+    const program = await Program.start({
+      command: genkan,
+      args: ['dev'],
+      cwd: this.#folder,
+      env: replicas.second,
+      log: join(this.#folder, 'replica.log'),
+      answersAt: 'http://localhost:8003/healthz',
+    })
+    return { genkan: (...args) => command(this.#folder, replicas.second, args), stop: () => program.stop() }
   }
 
   /** Stops everything, and fails when a secret was anywhere during all the tests it served. */
