@@ -25,8 +25,8 @@ func cacheSize(limit int64) uint64 {
 
 // ballast is memory that nobody touches, so that the system gives none for it. The garbage
 // collector counts it, and so begins its work at 64 MiB instead of 4: with the little that
-// Genkan keeps it would else be busy thirty times a second, at a fifth of the cost of
-// every call. There is none where memory is short.
+// Genkan keeps it would else be busy thirty times a second: scripts/bench shows what that
+// costs a reverse proxy. There is none where memory is short.
 func ballast(limit int64) []byte {
 	if limit < 512<<20 {
 		return nil
